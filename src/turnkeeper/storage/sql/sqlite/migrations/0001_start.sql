@@ -1,0 +1,82 @@
+create table assistants (
+  assistant_id text primary key,
+  graph_id text not null,
+  name text not null,
+  description text,
+  config text not null,
+  context text not null,
+  metadata text not null,
+  version integer not null,
+  created_at text not null,
+  updated_at text not null
+);
+
+create table assistant_versions (
+  assistant_id text not null references assistants on delete cascade,
+  version integer not null,
+  graph_id text not null,
+  name text not null,
+  description text,
+  config text not null,
+  context text not null,
+  metadata text not null,
+  created_at text not null,
+  primary key (assistant_id, version)
+) without rowid;
+
+create table threads (
+  thread_id text primary key,
+  metadata text not null default '{}',
+  config text not null default '{}',
+  state_values text,
+  interrupts text not null default '{}',
+  error text,
+  rest text not null default 'idle' check (rest in ('idle', 'interrupted', 'error')),
+  last_run text,
+  temporary integer not null default 0,
+  ttl text,
+  created_at text not null,
+  updated_at text not null,
+  state_updated_at text not null
+);
+
+create index threads_updated on threads (updated_at);
+
+create table runs (
+  seq integer primary key autoincrement,
+  run_id text not null unique,
+  thread_id text not null references threads on delete cascade,
+  assistant_id text not null,
+  status text not null check (status in ('pending', 'running', 'success', 'error', 'timeout', 'interrupted')),
+  attempt integer not null default 0,
+  multitask_strategy text not null check (multitask_strategy in ('reject', 'enqueue', 'interrupt', 'rollback')),
+  metadata text not null,
+  kwargs text not null,
+  due_at real not null,
+  cancel_action text check (cancel_action in ('interrupt', 'rollback')),
+  cancel_reason text,
+  checkpoint_id text,
+  error text,
+  created_at text not null,
+  updated_at text not null
+);
+
+create unique index runs_one_running on runs (thread_id) where status = 'running';
+
+create index runs_pending on runs (seq) where status = 'pending';
+
+create index runs_active on runs (thread_id, seq) where status in ('pending', 'running');
+
+create index runs_of_thread on runs (thread_id, seq);
+
+create table journal (
+  seq integer primary key autoincrement,
+  thread_id text not null,
+  run_id text not null,
+  event text not null check (event in ('created', 'started', 'superseded_by', 'cancel_requested', 'released', 'ended', 'tombstone')),
+  attempt integer not null,
+  detail text,
+  at text not null
+);
+
+create index journal_of_thread on journal (thread_id, seq);

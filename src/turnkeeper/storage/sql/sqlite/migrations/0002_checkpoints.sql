@@ -1,0 +1,1 @@
+create table placeholder_0002 (x integer);

@@ -1,0 +1,32 @@
+"""What our SQL calls that SQLite lacks."""
+
+import sqlite3
+from typing import Any, cast
+
+import msgspec
+
+
+def register(connection: sqlite3.Connection) -> None:
+    """Make `json_contains(document, filter)` known to a connection."""
+    connection.create_function("json_contains", 2, _json_contains, deterministic=True)
+
+
+def _json_contains(document: str | None, wanted: str) -> bool:
+    return document is not None and contains(msgspec.json.decode(document), msgspec.json.decode(wanted))
+
+
+def contains(document: object, wanted: object) -> bool:
+    """Whether `document` holds all of `wanted`: objects by subset at any depth, everything else by equality.
+
+    `true` is not `1`: the types must agree, numbers aside.
+    """
+    if isinstance(wanted, dict):
+        if not isinstance(document, dict):
+            return False
+        there = cast("dict[str, Any]", document)
+        return all(
+            key in there and contains(there[key], value) for key, value in cast("dict[str, Any]", wanted).items()
+        )
+    if isinstance(wanted, bool) or isinstance(document, bool):
+        return wanted is document
+    return wanted == document

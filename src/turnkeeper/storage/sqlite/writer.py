@@ -1,0 +1,149 @@
+"""The one thread that writes: transactions that wait together share one commit and one fsync."""
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from turnkeeper.errors import Unavailable
+
+T = TypeVar("T")
+Job = Callable[[sqlite3.Connection], Any]
+Done = Callable[[Any, BaseException | None], None]
+
+MAX_GROUP = 256
+"""Jobs that may share one transaction: bounds how long the first of them waits for the last."""
+
+
+class Writer:
+    """Runs jobs one after another on the only writing connection, each all or nothing.
+
+    A job is a function of the connection. It must not commit; if it raises, what it wrote is undone and the
+    caller gets the exception, while the jobs that share its transaction are unharmed. A job's result is handed
+    back only after its transaction is on disk.
+    """
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        """`connect` opens the writing connection, in autocommit mode; it is called on the writer's thread."""
+        self._connect = connect
+        self._jobs: queue.SimpleQueue[tuple[Job, Done] | None] = queue.SimpleQueue()
+        self._opened: Future[None] = Future()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="turnkeeper-writer", daemon=True)
+
+    def start(self) -> None:
+        """Open the connection; raises what opening raised."""
+        self._thread.start()
+        self._opened.result()
+
+    def close(self) -> None:
+        """Finish every job already submitted, then close the connection."""
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.put(None)
+        self._thread.join()
+
+    def call(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `job` and block the calling thread until it is on disk. Never call it on an event loop."""
+        future: Future[T] = Future()
+
+        def done(result: T, error: BaseException | None) -> None:
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        self._submit(job, done)
+        return future.result()
+
+    async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `job` and wait until it is on disk, without blocking the event loop.
+
+        A caller that is cancelled while it waits no longer hears of the outcome; the job is carried out all the same.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def settle(result: T, error: BaseException | None) -> None:
+            if future.cancelled():
+                return
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        def done(result: T, error: BaseException | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the caller's loop is closed: nobody is left to tell
+                loop.call_soon_threadsafe(settle, result, error)
+
+        self._submit(job, done)
+        return await future
+
+    def _submit(self, job: Job, done: Done) -> None:
+        if self._closed:
+            raise Unavailable("The database is closed.")
+        self._jobs.put((job, done))
+
+    def _run(self) -> None:
+        try:
+            connection = self._connect()
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that called start()
+            self._opened.set_exception(error)
+            return
+        self._opened.set_result(None)
+        with contextlib.closing(connection):
+            while group := self._next_group():
+                for done, result, error in _carry_out(connection, group):
+                    done(result, error)
+
+    def _next_group(self) -> list[tuple[Job, Done]]:
+        """Wait for a job, then take all that came meanwhile; empty once the writer is to stop."""
+        first = self._jobs.get()
+        if first is None:
+            return []
+        group = [first]
+        while len(group) < MAX_GROUP:
+            try:
+                following = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if following is None:
+                self._jobs.put(None)  # stop after this group
+                break
+            group.append(following)
+        return group
+
+
+def _carry_out(
+    connection: sqlite3.Connection, group: list[tuple[Job, Done]]
+) -> list[tuple[Done, Any, BaseException | None]]:
+    """One transaction for the whole group; a job that fails is undone alone."""
+    try:
+        connection.execute("begin immediate")
+        outcomes = [(done, *_attempt(connection, job)) for job, done in group]
+        connection.execute("commit")
+    except sqlite3.Error as error:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("rollback")
+        refusal = Unavailable(f"The database did not take the write: {error}")
+        return [(done, None, refusal) for _, done in group]
+    return outcomes
+
+
+def _attempt(connection: sqlite3.Connection, job: Job) -> tuple[Any, BaseException | None]:
+    connection.execute("savepoint job")
+    try:
+        result = job(connection)
+    except sqlite3.OperationalError:  # disk full, I/O error: no job of this transaction can be kept
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a job raises belongs to its caller
+        connection.execute("rollback to job")
+        connection.execute("release job")
+        return None, error
+    connection.execute("release job")
+    return result, None
