@@ -1,1 +1,0 @@
-create table placeholder_0002 (x integer);
