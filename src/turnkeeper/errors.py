@@ -17,7 +17,7 @@ class Invalid(TurnkeeperError):
     """The request itself is wrong: a field has a value that is not allowed."""
 
 
-class Unprocessable(TurnkeeperError):
+class Impossible(TurnkeeperError):
     """The request is well formed, but what it asks cannot be done to this thing (say, an unknown node)."""
 
 

@@ -47,6 +47,7 @@ create table runs (
   run_id text not null unique,
   thread_id text not null references threads on delete cascade,
   assistant_id text not null,
+  graph_id text not null,
   status text not null check (status in ('pending', 'running', 'success', 'error', 'timeout', 'interrupted')),
   attempt integer not null default 0,
   multitask_strategy text not null check (multitask_strategy in ('reject', 'enqueue', 'interrupt', 'rollback')),
@@ -56,7 +57,6 @@ create table runs (
   cancel_action text check (cancel_action in ('interrupt', 'rollback')),
   cancel_reason text,
   checkpoint_id text,
-  error text,
   created_at text not null,
   updated_at text not null
 );

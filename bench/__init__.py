@@ -1,0 +1,1 @@
+"""Benchmarks of the server against the smallest server that could run the same graphs."""

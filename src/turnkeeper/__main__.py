@@ -1,0 +1,6 @@
+"""`python -m turnkeeper`."""
+
+from turnkeeper.cli import main
+
+if __name__ == "__main__":
+    main()

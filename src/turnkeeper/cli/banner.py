@@ -1,0 +1,44 @@
+"""The few lines that say a server is ready."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from turnkeeper import __version__
+
+if TYPE_CHECKING:  # importing graphs imports langgraph
+    from turnkeeper.config import Settings
+    from turnkeeper.graphs.loader import Graphs
+
+COLUMN = 44
+
+
+def banner(settings: "Settings", graphs: "Graphs", seconds: float) -> str:
+    """Version, address, graphs and storage."""
+    counts = f"{len(graphs.ids)} loaded, {len(graphs.failed)} failed"
+    head = f"turnkeeper {__version__}   ready in {seconds:.1f} s"
+    return "\n".join([
+        f"{click.style(head, bold=True)}{' ' * max(COLUMN + 9 - len(head), 3)}Ctrl-C to stop",
+        f"  API      {click.style(address(settings.host, settings.port), fg='cyan')}",
+        f"  Graphs   {'  '.join(graphs.ids) or '–':<{COLUMN - 3}} {counts}",
+        f"  Storage  {storage(settings.db)}",
+    ])  # fmt: skip
+
+
+def address(host: str, port: int) -> str:
+    """The URL a client on this machine uses."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(host, host)  # noqa: S104  only compared
+    return f"http://{f'[{reachable}]' if ':' in reachable and reachable[0] != '[' else reachable}:{port}"
+
+
+def storage(db: str) -> str:
+    """Where state lies, and whether it is there after a restart."""
+    if db == ":memory:":
+        return "in memory (gone when the server stops)"
+    if "://" in db:
+        return f"{db.partition('://')[0]} (kept)"
+    path = Path(db)
+    near = path.absolute().is_relative_to(Path.cwd())
+    return f"SQLite {'./' + os.path.relpath(path) if near else path} (kept)"

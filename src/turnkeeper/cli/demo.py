@@ -1,0 +1,138 @@
+"""`turnkeeper demo`: a real server, the example agent, and a second message that comes too early."""
+
+import asyncio
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from turnkeeper.cli.screen import Screen, verbose_option
+from turnkeeper.errors import ConfigError
+
+if TYPE_CHECKING:  # the client takes half a second to import
+    from turnkeeper.cli.child import Child
+    from turnkeeper.cli.scenario import Outcome
+
+HOST = "127.0.0.1"
+DEFAULT_PORT = 2024
+START_SECONDS = 60.0
+STRATEGIES = ("reject", "enqueue", "interrupt", "rollback")
+
+PROMISES = {
+    "reject": "the second message was refused, the first answered undisturbed",
+    "enqueue": "both messages were answered, one after the other",
+    "interrupt": "the first run stopped where it was, the second went on from there",
+    "rollback": "the first run left no trace, the second was answered alone",
+}
+
+
+@click.command
+@click.option("--strategy", type=click.Choice(["all", *STRATEGIES]), default="all", show_default=True)
+@click.option("--serve", "keep", is_flag=True, help="Keep the server running afterwards.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Port of the server.  [default: 2024 with --serve, if free]"
+)
+@verbose_option
+@click.pass_obj
+def demo(screen: Screen, *, strategy: str, keep: bool, port: int | None) -> int:
+    """Send a second message while the first is being answered: see what each strategy makes of it."""
+    from turnkeeper.cli.examples import example
+    from turnkeeper.cli.listening import free_port, listen
+
+    for taken in listen(HOST, port) if port else []:
+        taken.close()
+    port = port or free_port(HOST, *([DEFAULT_PORT] if keep else []))
+    url = f"http://{HOST}:{port}"
+    signal.signal(signal.SIGTERM, _leave)
+    with tempfile.TemporaryDirectory(prefix="turnkeeper-demo-") as folder:
+        with _server(Path(folder), example("weather"), port) as server:
+            held = _play(screen, url, STRATEGIES if strategy == "all" else (strategy,))
+            if keep:
+                _keep(screen, server, url)
+    return 0 if held else 1
+
+
+@contextmanager
+def _server(folder: Path, config: Path, port: int) -> Iterator["Child"]:
+    """A server with a database of its own, ready to be talked to, stopped at the end."""
+    from turnkeeper.cli.child import Child
+
+    command = [sys.executable, "-m", "turnkeeper", "serve", "--host", HOST, "--port", str(port)]
+    command += ["--config", str(config), "--db", str(folder / "demo.db")]
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        server = Child(command, output=output)
+        try:
+            asyncio.run(_ready(server, port, log))
+            yield server
+        finally:
+            server.stop()
+
+
+async def _ready(server: "Child", port: int, log: Path) -> None:
+    """Wait until `/ok` answers."""
+    import httpx
+
+    async with httpx.AsyncClient(base_url=f"http://{HOST}:{port}") as client, asyncio.timeout(START_SECONDS):
+        while server.exit_code is None:
+            try:
+                if (await client.get("/ok")).is_success:
+                    return
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
+    raise ConfigError(
+        "the server of the demo did not start", cause=log.read_text().strip()[-2000:] or "it says nothing"
+    )
+
+
+def _play(screen: Screen, url: str, strategies: tuple[str, ...]) -> bool:
+    """Play the strategies side by side, each on its own thread; tell them one after the other."""
+    screen.line(
+        f"{len(strategies) * 2} messages to a server on {url}, answered by the example agent: no key, no network\n"
+    )
+    outcomes = asyncio.run(_outcomes(url, strategies))
+    for outcome in outcomes:
+        _tell(screen, outcome)
+    return all(outcome.problem is None for outcome in outcomes)
+
+
+async def _outcomes(url: str, strategies: tuple[str, ...]) -> list["Outcome"]:
+    from langgraph_sdk import get_client
+
+    from turnkeeper.cli.scenario import play
+
+    async with get_client(url=url, api_key=None) as client:
+        return await asyncio.gather(*(play(client, strategy) for strategy in strategies))  # pyright: ignore[reportArgumentType]  click checked it
+
+
+def _tell(screen: Screen, outcome: "Outcome") -> None:
+    from turnkeeper.cli.scenario import SECOND
+
+    screen.line(click.style(outcome.strategy, bold=True))
+    kept = {message.id for message in outcome.state}
+    lines = [(message.at, message.kind, message.text, message.id in kept) for message in outcome.seen]
+    if outcome.refused_at is not None:
+        lines.append((outcome.refused_at, "human", f"{SECOND}   409, refused", True))
+    for at, kind, text, stayed in sorted(lines):
+        shown = f"  {at:5.1f} s  {kind:<5}  {text}"
+        screen.line(shown if stayed else click.style(f"{shown}   (rolled back)", dim=True))
+    screen.line(f"  run 1: {outcome.first or 'gone'}   run 2: {outcome.second or 'none'}")
+    held = click.style("held:", fg="green", bold=True) + f" {PROMISES[outcome.strategy]}"
+    broken = click.style("did not hold:", fg="red", bold=True) + f" {outcome.problem}"
+    screen.line(f"  {broken if outcome.problem else held}\n")
+
+
+def _keep(screen: Screen, server: "Child", url: str) -> None:
+    question = '{"assistant_id": "agent", "input": {"messages": [{"role": "user", "content": "weather in sf?"}]}}'
+    screen.line(f"The server goes on at {url} until Ctrl-C:")
+    screen.line(f"  curl -s {url}/runs/wait -H 'Content-Type: application/json' -d '{question}'")
+    server.wait()
+
+
+def _leave(_signal: int, _frame: object) -> NoReturn:
+    raise SystemExit(0)

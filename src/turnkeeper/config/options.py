@@ -1,0 +1,96 @@
+"""Our own settings: the command line wins over the environment, that over `"turnkeeper"` in the file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from turnkeeper.config.document import Document, json_type, nearest
+from turnkeeper.errors import ConfigError
+
+SECTION = "turnkeeper"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting of ours: how its values look and which environment variables may give it."""
+
+    kind: type[str] | type[int] | type[float]
+    allowed: str
+    variables: tuple[str, ...]
+    least: float = 0
+
+
+OPTIONS: dict[str, Option] = {
+    "cancel_grace": Option(float, "a number of seconds, 0 or more", ("TURNKEEPER_CANCEL_GRACE",)),
+    "max_body": Option(int, "a whole number of bytes, 1024 or more", ("TURNKEEPER_MAX_BODY",), least=1024),
+    "jobs": Option(int, "a whole number, 1 or more", ("TURNKEEPER_JOBS", "N_JOBS_PER_WORKER"), least=1),
+    "db": Option(str, "a path, or :memory:", ("TURNKEEPER_DB",)),
+}
+
+
+def read_options(document: Document, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Our settings as the file and the environment give them, checked."""
+    return _from_file(document) | _from_environment(environ)
+
+
+def _from_file(document: Document) -> dict[str, Any]:
+    section = document.data.get(SECTION, {})
+    if not isinstance(section, dict):
+        raise ConfigError(
+            f'"{SECTION}" is {json_type(section)}, not an object',
+            where=document.where(SECTION),
+            fix=f'write "{SECTION}": {{"jobs": 100}}; keys: {", ".join(OPTIONS)}',
+        )
+    values = cast("dict[str, Any]", section)
+    for key, value in values.items():
+        _check_key(document, key)
+        if not _fits(OPTIONS[key], value):
+            raise _wrong(key, json.dumps(value), document.where(SECTION, key))
+    if "db" in values and values["db"] != ":memory:" and "://" not in values["db"]:
+        # A path in the file is meant from the file, wherever the server is started.
+        values = values | {"db": str(document.path.parent / values["db"])}
+    return values
+
+
+def _check_key(document: Document, key: str) -> None:
+    if key not in OPTIONS:
+        close = nearest(key, OPTIONS)
+        raise ConfigError(
+            f'unknown key "{key}" under "{SECTION}"',
+            where=document.where(SECTION, key),
+            cause=f"the keys are {', '.join(OPTIONS)}",
+            nearest=f'"{close}"' if close else None,
+            fix=f'write "{close}", or remove it' if close else "remove it",
+        )
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for key, option in OPTIONS.items():
+        variable = next((name for name in option.variables if environ.get(name)), None)
+        if variable is not None:
+            given[key] = _from_text(key, option, variable, environ[variable])
+    return given
+
+
+def _from_text(key: str, option: Option, variable: str, text: str) -> Any:
+    try:
+        value = option.kind(text)
+    except ValueError:
+        value = None
+    if not _fits(option, value):
+        raise _wrong(key, repr(text), f"environment   {variable}={text}")
+    return value
+
+
+def _fits(option: Option, value: object) -> bool:
+    if option.kind is str:
+        return isinstance(value, str) and value != ""
+    numbers = (int, float) if option.kind is float else (int,)
+    return isinstance(value, numbers) and not isinstance(value, bool) and value >= option.least
+
+
+def _wrong(key: str, shown: str, where: str) -> ConfigError:
+    allowed = OPTIONS[key].allowed
+    return ConfigError(f'"{key}" cannot be {shown}', where=where, cause=f"it takes {allowed}", fix=f"give {allowed}")

@@ -1,0 +1,58 @@
+"""What the server was told to do: immutable, typed, with every default in one place."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphSpec:
+    """One entry of `graphs`: where a graph is to be found."""
+
+    graph_id: str
+    path: str
+    """As written in the file: `./agent.py:graph` or `package.module:graph`."""
+    description: str | None = None
+    line: int = 1
+    """Where the entry stands in `langgraph.json`."""
+
+    @property
+    def source(self) -> str:
+        """The file or module, without the name of the graph in it."""
+        return self.path.rpartition(":")[0]
+
+    @property
+    def name(self) -> str:
+        """The variable or function in the module that is the graph."""
+        return self.path.rpartition(":")[2]
+
+    @property
+    def is_file(self) -> bool:
+        """A path to a file, as against the dotted name of an installed module."""
+        return self.source.endswith(".py") or "/" in self.source or "\\" in self.source
+
+    def where(self, config_name: str) -> str:
+        """The entry as one finds it: `langgraph.json:3   "agent": "./agent.py:graph"`."""
+        return f"{config_name}:{self.line}   {json.dumps(self.graph_id)}: {json.dumps(self.path)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the server needs to know, decided once at the start."""
+
+    config_path: Path
+    root: Path
+    """The folder of `langgraph.json`; graph files and local dependencies are relative to it."""
+    graphs: tuple[GraphSpec, ...]
+    dependencies: tuple[Path, ...] = ()
+    """Local folders to import from. Package names in the file are for an installer and left out."""
+    host: str = "127.0.0.1"
+    port: int = 2024
+    db: str = ".turnkeeper/turnkeeper.db"
+    jobs: int = 100
+    """Runs at once in one worker. Runs mostly wait for a model, so this is no number of cores."""
+    cancel_grace: float = 5.0
+    """Seconds a node that ignores its cancellation is waited for."""
+    max_body: int = 8 * 1024 * 1024
+    default_recursion_limit: int = 10007
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,248 @@
+"""What the server needs of its parts: a database, wake-ups and event logs. One verb per method.
+
+Every method that changes something returns only once the change is on disk.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from turnkeeper.lifecycle import CancelAction
+from turnkeeper.types import (
+    Admitted,
+    Assistant,
+    Claims,
+    Ended,
+    NewThread,
+    Outcome,
+    Page,
+    Run,
+    RunRequest,
+    Select,
+    Stopped,
+    Thread,
+)
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+    from langgraph.store.base import BaseStore
+
+
+class RunStore(Protocol):
+    """The moves of `lifecycle` as guarded statements: an illegal move changes nothing."""
+
+    async def admit(self, requests: Sequence[RunRequest]) -> list[Admitted]:
+        """Put runs in their threads' queues, all or none, and stop what has to stop for them.
+
+        Raises `NotFound` for an unknown thread or assistant, `Conflict` when a strategy is `reject` and the thread is busy.
+        """
+        ...
+
+    async def claim(self, limit: int) -> Claims:
+        """Take up to `limit` due runs, at most one per thread and none of a thread that has a running run (I1, I2)."""
+        ...
+
+    async def finish(self, run_id: str, attempt: int, outcome: Outcome) -> Ended:
+        """End an attempt and write its thread's newest state. A cancel accepted meanwhile decides how it ends.
+
+        Raises `Fenced` when the attempt no longer owns the run (I7).
+        """
+        ...
+
+    async def release(self, run_id: str, attempt: int) -> None:
+        """Put a run back in the queue, to go on from its last checkpoint. Raises `Fenced`."""
+        ...
+
+    async def recover(self) -> int:
+        """After a crash: put every running run back in the queue; returns how many (I6)."""
+        ...
+
+    async def cancel(self, thread_id: str, run_ids: Sequence[str], action: CancelAction, reason: str) -> Stopped:
+        """Stop runs of a thread: those that wait at once, those that run once their attempt lets go."""
+        ...
+
+    async def cancel_by_status(self, status: str, action: CancelAction, reason: str) -> Stopped:
+        """Stop the active runs of all threads: `pending`, `running` or `all`."""
+        ...
+
+    async def cancel_thread(self, thread_id: str, action: CancelAction, reason: str) -> Stopped:
+        """Stop every active run of a thread."""
+        ...
+
+    async def get(self, thread_id: str, run_id: str) -> Run:
+        """One run. Raises `NotFound`."""
+        ...
+
+    async def of_thread(self, thread_id: str, *, status: str | None, limit: int, offset: int) -> list[Run]:
+        """The runs of a thread, newest first."""
+        ...
+
+    async def end(self, thread_id: str, run_id: str) -> Ended | None:
+        """How a run ended, `None` while it is active. Raises `NotFound`."""
+        ...
+
+    async def delete(self, thread_id: str, run_id: str) -> None:
+        """Remove a run's row. Raises `NotFound`."""
+        ...
+
+
+class ThreadStore(Protocol):
+    """Threads and their newest state as clients see it."""
+
+    async def create(self, thread: NewThread, *, exist_ok: bool) -> Thread:
+        """Make a thread. Raises `Conflict` when the id is taken, unless `exist_ok`: then the old one is returned as it is."""
+        ...
+
+    async def get(self, thread_id: str) -> Thread:
+        """One thread. Raises `NotFound`."""
+        ...
+
+    async def update(self, thread_id: str, metadata: dict[str, Any], ttl: msgspec.Raw | None) -> Thread:
+        """Merge metadata, shallow. Raises `NotFound`."""
+        ...
+
+    async def set_state(self, thread_id: str, outcome: Outcome) -> None:
+        """The state was edited: what clients see of it from now on. Raises `NotFound`."""
+        ...
+
+    async def delete(self, thread_id: str) -> None:
+        """Remove a thread with its runs and checkpoints. Raises `NotFound`."""
+        ...
+
+    async def copy(self, thread_id: str, copy_id: str) -> Thread:
+        """A new thread with the same state and history. Raises `NotFound`."""
+        ...
+
+    async def search(self, filters: dict[str, Any], select: Select) -> Page:
+        """Threads that match every filter: `ids`, `metadata`, `values` (JSON texts, subset) and `status`."""
+        ...
+
+    async def count(self, filters: dict[str, Any]) -> int:
+        """How many threads match."""
+        ...
+
+
+class AssistantStore(Protocol):
+    """Assistants and their versions."""
+
+    async def create(self, assistant: Assistant, *, exist_ok: bool) -> Assistant:
+        """Make an assistant. Raises `Conflict` when the id is taken, unless `exist_ok`: then the old one is returned as it is."""
+        ...
+
+    async def get(self, assistant_id: str) -> Assistant:
+        """One assistant. Raises `NotFound`."""
+        ...
+
+    async def update(self, assistant_id: str, changes: dict[str, Any]) -> Assistant:
+        """A new version with `changes` over the old one; `metadata` is merged. Raises `NotFound`."""
+        ...
+
+    async def delete(self, assistant_id: str) -> None:
+        """Remove an assistant. Raises `NotFound`."""
+        ...
+
+    async def threads(self, assistant_id: str) -> list[str]:
+        """The threads whose metadata name the assistant."""
+        ...
+
+    async def search(self, filters: dict[str, Any], select: Select) -> Page:
+        """Assistants that match every filter: `graph_id`, `name` (substring) and `metadata` (JSON text, subset)."""
+        ...
+
+    async def count(self, filters: dict[str, Any]) -> int:
+        """How many assistants match."""
+        ...
+
+
+class Storage(Protocol):
+    """The truth. Its three stores share one database, so that a move is one transaction."""
+
+    @property
+    def runs(self) -> RunStore: ...
+    @property
+    def threads(self) -> ThreadStore: ...
+    @property
+    def assistants(self) -> AssistantStore: ...
+    @property
+    def items(self) -> "BaseStore":
+        """LangGraph's store: what graphs remember across threads."""
+        ...
+
+    def run_checkpointer(self, run_id: str, attempt: int) -> "BaseCheckpointSaver[str]":
+        """Checkpoints written by one attempt; once it no longer owns its run, its writes raise `Fenced` (I7)."""
+        ...
+
+    def thread_checkpointer(self, thread_id: str) -> "BaseCheckpointSaver[str]":
+        """Checkpoints read or edited from outside a run; writes raise `Conflict` while the thread is busy."""
+        ...
+
+    def open(self) -> None:
+        """Make ready; raises `ConfigError`."""
+        ...
+
+    def close(self) -> None:
+        """Let every write finish."""
+        ...
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """One event of a run's stream, encoded once for all who listen."""
+
+    event: str
+    data: bytes
+
+
+class Subscription(Protocol):
+    """One listener of a run."""
+
+    async def batch(self, timeout: float) -> list[Frame]:
+        """Wait up to `timeout` seconds for frames and take all there are; empty when none came or the run has ended."""
+        ...
+
+    @property
+    def ended(self) -> Ended | None:
+        """How the run ended, once it has and every frame before was taken."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more comes though the run goes on: `close` was called, the listener read too slowly and was
+        dropped, or the server stops."""
+        ...
+
+    def close(self) -> None:
+        """Stop listening."""
+        ...
+
+
+class EventLog(Protocol):
+    """What runs tell while they run, and that they have ended."""
+
+    def wanted(self, run_id: str) -> bool:
+        """Whether anybody would read what is appended; when not, events need not even be encoded."""
+        ...
+
+    def append(self, run_id: str, frame: Frame) -> None:
+        """Tell the listeners of a run. From any thread; never blocks."""
+        ...
+
+    def end(self, ended: Ended) -> None:
+        """Tell everybody that a run has ended; its end is on disk already. From any thread; never blocks."""
+        ...
+
+    def subscribe(self, run_id: str, *, frames: bool) -> Subscription:
+        """Listen to a run from now on: to its end, and with `frames` to its events too."""
+        ...
+
+
+class Signals(Protocol):
+    """Hints between API and workers. A lost one costs time, never truth."""
+
+    def wake(self) -> None:
+        """There may be a run to claim."""
+        ...
+
+    def cancel(self, run_ids: Sequence[str]) -> None:
+        """These runs were asked to stop; whoever executes them should look."""
+        ...

@@ -1,0 +1,55 @@
+"""LangGraph's state snapshots as the wire's `ThreadState` (`langgraph_sdk.schema.ThreadState`)."""
+
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import PregelTask, StateSnapshot
+
+CHECKPOINT_KEYS = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
+
+
+def thread_state(snapshot: StateSnapshot) -> dict[str, Any]:
+    """One state of a thread. A thread that never ran has `checkpoint: null` and empty values."""
+    never_ran = snapshot.metadata is None
+    checkpoint = None if never_ran else _checkpoint(snapshot.config)
+    parent = _checkpoint(snapshot.parent_config)
+    return {
+        "values": {} if never_ran else snapshot.values,
+        "next": list(snapshot.next),
+        "tasks": [_task(task) for task in snapshot.tasks],
+        "metadata": snapshot.metadata,
+        "created_at": snapshot.created_at,
+        "checkpoint": checkpoint,
+        "parent_checkpoint": parent,
+        "interrupts": list(snapshot.interrupts),
+        "checkpoint_id": checkpoint and checkpoint.get("checkpoint_id"),
+        "parent_checkpoint_id": parent and parent.get("checkpoint_id"),
+    }
+
+
+def interrupts_by_task(snapshot: StateSnapshot) -> dict[str, list[Any]]:
+    """The interrupts that wait for an answer, by the task that raised them."""
+    return {task.id: list(task.interrupts) for task in snapshot.tasks if task.interrupts}
+
+
+def _checkpoint(config: RunnableConfig | None) -> dict[str, Any] | None:
+    """The address of a checkpoint, without what else a config carries."""
+    if config is None:
+        return None
+    configurable = config.get("configurable", {})
+    return {"checkpoint_ns": "", **{key: configurable[key] for key in CHECKPOINT_KEYS if key in configurable}}
+
+
+def _task(task: PregelTask) -> dict[str, Any]:
+    """A task of a state; a subgraph's is either its address or, when asked for, its whole state."""
+    nested = isinstance(task.state, StateSnapshot)
+    return {
+        "id": task.id,
+        "name": task.name,
+        "path": task.path,
+        "error": None if task.error is None else repr(task.error),
+        "interrupts": list(task.interrupts),
+        "checkpoint": None if nested or task.state is None else _checkpoint(cast("RunnableConfig", task.state)),
+        "state": thread_state(cast("StateSnapshot", task.state)) if nested else None,
+        "result": task.result,
+    }

@@ -1,0 +1,39 @@
+"""What the server says of itself."""
+
+from importlib.metadata import version
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from turnkeeper import __version__
+from turnkeeper.http.responses import json
+
+
+async def ok(_: Request) -> Response:
+    """`GET /ok` and `GET /`."""
+    return json({"ok": True})
+
+
+async def info(_: Request) -> Response:
+    """`GET /info`."""
+    return json(
+        {
+            "version": __version__,
+            "langgraph_py_version": version("langgraph"),
+            "flags": {
+                "assistants": True,
+                "crons": False,
+                "langsmith": False,
+                "langsmith_tracing_replicas": False,
+                "langsmith_tracing_session_on_runs": False,
+            },
+            "host": {
+                "kind": "self-hosted",
+                "project_id": None,
+                "host_revision_id": None,
+                "revision_id": None,
+                "tenant_id": None,
+            },
+            "metadata": {},
+        }
+    )

@@ -1,0 +1,157 @@
+"""Reading requests: bodies, path ids and query parameters, each refused with a message that names the field."""
+
+import math
+import re
+import uuid
+from collections.abc import Iterable
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+
+import msgspec
+from starlette.requests import Request
+
+from turnkeeper.errors import Impossible, Invalid, TooLarge
+
+T = TypeVar("T")
+
+DEEPEST = 200
+"""Levels of nesting a body may have; deeper ones break the parsers of those who read it later."""
+
+_ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+async def body(request: Request, kind: type[T]) -> T:
+    """The request's JSON body as `kind`. Raises `Invalid` or `TooLarge`; an absent body counts as `{}`."""
+    content = await _content(request)
+    try:
+        return msgspec.json.decode(content or b"{}", type=kind)
+    except msgspec.ValidationError as error:
+        raise Invalid(explain(error, kind)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Invalid("Invalid JSON in request body") from None
+    except RecursionError:
+        raise Impossible("Recursion limit reached: the body is nested too deep") from None
+
+
+async def _content(request: Request) -> bytes:
+    """The raw body, checked for what no field may contain."""
+    limit: int = request.app.state.settings.max_body
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_large(limit)
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > limit:
+            raise _too_large(limit)
+    if b"\\u0000" in content and _ESCAPED_NUL.search(content):
+        raise Invalid("Invalid JSON in request body: a string contains the NUL character (\\u0000)")
+    if nesting(content) > DEEPEST:
+        raise Impossible(f"Recursion limit reached: the body is nested deeper than {DEEPEST} levels")
+    return bytes(content)
+
+
+def nesting(content: bytes | bytearray) -> int:
+    """An upper bound of a JSON text's depth, exact unless strings hold brackets; cheap for shallow texts."""
+    if content.count(b"[") + content.count(b"{") <= DEEPEST:
+        return 0
+    depth = deepest = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", content)):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_BRACKETS = re.compile(rb"[\[\]{}]")
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The request body is larger than {limit} bytes (setting max_body).")
+
+
+def explain(error: msgspec.ValidationError, kind: Any) -> str:
+    """What is wrong, where, and what is allowed there."""
+    said = str(error)
+    if "Invalid enum value" not in said:
+        return said
+    allowed = _allowed(kind, re.findall(r"\.(\w+)", said.partition("`$")[2]))
+    return said + (f": allowed are {', '.join(allowed)}" if allowed else "")
+
+
+def _allowed(kind: Any, path: Iterable[str]) -> list[str]:
+    """The words a field may hold, found along the path to it."""
+    for name in path:
+        structs = [each for each in _alternatives(kind) if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+        kinds = [hints[name] for each in structs if name in (hints := get_type_hints(each))]
+        if not kinds:
+            return []
+        kind = kinds[0]
+    return [word for each in _alternatives(kind) if get_origin(each) is Literal for word in get_args(each)]
+
+
+def _alternatives(kind: Any) -> list[Any]:
+    """A type and, in case of a union or a list, what it is made of."""
+    inner = [] if get_origin(kind) is Literal else get_args(kind)
+    return [kind] + [each for part in inner for each in _alternatives(part)]
+
+
+def path_id(request: Request, name: str, noun: str) -> str:
+    """A path parameter that is a UUID. Raises `Invalid`."""
+    return as_uuid(cast("str", request.path_params[name]), noun)
+
+
+def as_uuid(given: str, noun: str) -> str:
+    """`given` in the usual spelling of UUIDs. Raises `Invalid`."""
+    try:
+        return str(uuid.UUID(given))
+    except ValueError:
+        raise Invalid(f"Invalid {noun} ID: must be a UUID") from None
+
+
+def flag(request: Request, name: str, *, default: bool = False) -> bool:
+    """A yes-or-no query parameter: `true`, `1`, `false`, `0`; empty counts as not given. Raises `Invalid`."""
+    given = request.query_params.get(name, "")
+    match given.lower():
+        case "":
+            return default
+        case "1" | "true":
+            return True
+        case "0" | "false":
+            return False
+        case _:
+            raise Invalid(f"{name}: '{given}' is not allowed; allowed are true, false, 1, 0")
+
+
+def choice(request: Request, name: str, allowed: tuple[str, ...], default: str | None) -> Any:
+    """A query parameter that is one of a few words. Raises `Invalid`."""
+    given = request.query_params.get(name, "")
+    if given and given not in allowed:
+        raise Invalid(f"{name}: '{given}' is not allowed; allowed are {', '.join(allowed)}")
+    return given or default
+
+
+def number(request: Request, name: str, *, default: int, least: int, most: float = math.inf) -> int:
+    """A whole number in the query. Raises `Invalid`."""
+    given = request.query_params.get(name, "")
+    try:
+        value = int(given) if given else default
+    except ValueError:
+        value = least - 1
+    if not least <= value <= most:
+        upto = "" if most == math.inf else f" to {most}"
+        raise Invalid(f"{name}: '{given}' is not allowed; allowed are whole numbers from {least}{upto}")
+    return value
+
+
+def words(request: Request, name: str) -> list[str]:
+    """A list in the query: repeated (Python SDK), as JSON (JavaScript SDK) or separated by commas."""
+    found: list[str] = []
+    for given in request.query_params.getlist(name):
+        if given.startswith("["):
+            try:
+                found += msgspec.json.decode(given, type=list[str])
+            except msgspec.MsgspecError:
+                raise Invalid(f"{name}: '{given}' is no list of words") from None
+        else:
+            found += [word for word in given.split(",") if word]
+    return found

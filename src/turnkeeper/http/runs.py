@@ -1,0 +1,174 @@
+"""The routes of runs, of a thread and stateless ones."""
+
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from turnkeeper.codec import encode
+from turnkeeper.contracts import Frame
+from turnkeeper.errors import NotFound
+from turnkeeper.http.requests import as_uuid, body, choice, flag, number, path_id, words
+from turnkeeper.http.responses import fields, json
+from turnkeeper.http.sse import STREAM_HEADERS, EventStream, Gone, WaitedResult, only, render
+from turnkeeper.services.requests import RunCreate, RunsCancel
+from turnkeeper.services.runs import Listening, RunService
+from turnkeeper.types import Ended, Run
+
+STATUSES = ("pending", "running", "success", "error", "timeout", "interrupted")
+ACTIONS = ("interrupt", "rollback")
+MOST_RUNS = 1000
+
+
+async def create(request: Request) -> Response:
+    """`POST /threads/{thread_id}/runs` and `POST /runs`."""
+    thread_id = _thread(request)
+    run = await _runs(request).create(thread_id, await body(request, RunCreate))
+    return json(run, headers={"content-location": _location(thread_id, run)})
+
+
+async def create_batch(request: Request) -> Response:
+    """`POST /runs/batch`."""
+    bodies = await body(request, list[RunCreate])
+    return json(await _runs(request).create_batch(bodies))
+
+
+async def stream(request: Request) -> ASGIApp:
+    """`POST /threads/{thread_id}/runs/stream` and `POST /runs/stream`."""
+    thread_id, given = _thread(request), await body(request, RunCreate)
+    started = await _runs(request).start(thread_id, given, frames=True)
+    headers = {"content-location": _location(thread_id, started.run), "location": _path(started.run) + "/stream"}
+    return EventStream(started.subscription, headers, on_gone=_on_gone(request, started, given))
+
+
+async def wait(request: Request) -> ASGIApp:
+    """`POST /threads/{thread_id}/runs/wait` and `POST /runs/wait`."""
+    thread_id, given = _thread(request), await body(request, RunCreate)
+    runs = _runs(request)
+    started = await runs.start(thread_id, given, frames=False)
+    headers = {"content-location": _location(thread_id, started.run), "location": _path(started.run) + "/join"}
+    return WaitedResult(started.subscription, headers, runs.result, on_gone=_on_gone(request, started, given))
+
+
+async def list_runs(request: Request) -> Response:
+    """`GET /threads/{thread_id}/runs`."""
+    found = await _runs(request).of_thread(
+        path_id(request, "thread_id", "thread"),
+        status=choice(request, "status", STATUSES, None),
+        limit=number(request, "limit", default=10, least=1, most=MOST_RUNS),
+        offset=number(request, "offset", default=0, least=0),
+    )
+    return json(fields(found, [name for name in words(request, "select") if name in Run.__struct_fields__]))
+
+
+async def get(request: Request) -> Response:
+    """`GET /threads/{thread_id}/runs/{run_id}`."""
+    return json(await _runs(request).get(*_ids(request)))
+
+
+async def delete(request: Request) -> Response:
+    """`DELETE /threads/{thread_id}/runs/{run_id}`."""
+    await _runs(request).delete(*_ids(request))
+    return Response(status_code=204)
+
+
+async def join(request: Request) -> ASGIApp:
+    """`GET /threads/{thread_id}/runs/{run_id}/join`."""
+    thread_id, run_id = _ids(request)
+    leaving = flag(request, "cancel_on_disconnect")
+    runs = _runs(request)
+    try:
+        found = await runs.join(thread_id, run_id, frames=False)
+    except NotFound as error:  # the SDKs read the result's `__error__`, not the status
+        return Response(encode({"__error__": _missing(error)}), media_type="application/json")
+    headers = {"location": request.url.path}
+    if isinstance(found, Ended):
+        return Response(await runs.result(found), 200, headers, "application/json")
+    return WaitedResult(found, headers, runs.result, on_gone=_cancel_on_leave(request) if leaving else None)
+
+
+async def join_stream(request: Request) -> ASGIApp:
+    """`GET /threads/{thread_id}/runs/{run_id}/stream`."""
+    thread_id, run_id = _ids(request)
+    leaving, modes = flag(request, "cancel_on_disconnect"), words(request, "stream_mode")
+    headers = {"location": request.url.path}
+    try:
+        found = await _runs(request).join(thread_id, run_id, frames=True)
+    except NotFound as error:
+        return _finished_stream(headers, "error", _missing(error))
+    if isinstance(found, Ended):
+        return _ended_stream(headers, found)
+    return EventStream(found, headers, pick=only(modes), on_gone=_cancel_on_leave(request) if leaving else None)
+
+
+async def cancel(request: Request) -> Response:
+    """`POST /threads/{thread_id}/runs/{run_id}/cancel`."""
+    thread_id, run_id = _ids(request)
+    waiting = flag(request, "wait")
+    action = choice(request, "action", ACTIONS, "interrupt")
+    await _runs(request).cancel(thread_id, run_id, action, wait=waiting)
+    if waiting:
+        return json({}, headers={"location": f"/threads/{thread_id}/runs/{run_id}/join"})
+    return json({}, status=202)
+
+
+async def cancel_many(request: Request) -> Response:
+    """`POST /runs/cancel`."""
+    given = await body(request, RunsCancel)
+    for run_id in given.run_ids or ():
+        as_uuid(run_id, "run")
+    await _runs(request).cancel_many(given, choice(request, "action", ACTIONS, "interrupt"))
+    return Response(status_code=204)
+
+
+def _runs(request: Request) -> RunService:
+    return request.app.state.runs
+
+
+def _thread(request: Request) -> str | None:
+    """The thread in the path; stateless routes have none."""
+    return path_id(request, "thread_id", "thread") if "thread_id" in request.path_params else None
+
+
+def _ids(request: Request) -> tuple[str, str]:
+    return path_id(request, "thread_id", "thread"), path_id(request, "run_id", "run")
+
+
+def _path(run: Run) -> str:
+    return f"/threads/{run.thread_id}/runs/{run.run_id}"
+
+
+def _location(thread_id: str | None, run: Run) -> str:
+    """What the SDKs take thread and run from (`Content-Location`)."""
+    return f"/runs/{run.run_id}" if thread_id is None else _path(run)
+
+
+def _on_gone(request: Request, started: Listening, given: RunCreate) -> Gone | None:
+    if given.on_disconnect != "cancel":
+        return None
+    return lambda: _runs(request).disconnected(started.run)
+
+
+def _cancel_on_leave(request: Request) -> Gone:
+    async def leave() -> None:
+        runs = _runs(request)
+        await runs.disconnected(await runs.get(*_ids(request)))
+
+    return leave
+
+
+def _missing(error: NotFound) -> dict[str, str]:
+    return {"error": "HTTPException", "message": f"404: {error}"}
+
+
+def _ended_stream(headers: dict[str, str], ended: Ended) -> Response:
+    """The stream of a run that has ended: nothing, unless it failed."""
+    if ended.status in ("error", "timeout") and ended.error is not None:
+        return _finished_stream(headers, "error", ended.error)
+    return Response(b"", 200, {**STREAM_HEADERS, **headers})
+
+
+def _finished_stream(headers: dict[str, str], event: str, data: Any) -> Response:
+    return Response(render(Frame(event, msgspec.json.encode(data))), 200, {**STREAM_HEADERS, **headers})

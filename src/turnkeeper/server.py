@@ -1,0 +1,151 @@
+"""The composition root: the only place that knows which parts are plugged in."""
+
+import asyncio
+import socket
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+
+from turnkeeper.config import Settings
+from turnkeeper.graphs.loader import Graphs
+from turnkeeper.graphs.loop import LoopThread
+from turnkeeper.http.app import Services, build
+from turnkeeper.services.assistants import AssistantService
+from turnkeeper.services.runs import RunService
+from turnkeeper.services.states import StateService
+from turnkeeper.services.threads import ThreadService
+from turnkeeper.storage.sqlite.storage import SqliteStorage
+from turnkeeper.stream.local import LocalEventLog, LocalSignals
+from turnkeeper.worker.attempt import Parts
+from turnkeeper.worker.loop import Worker
+
+OnReady = Callable[[Graphs, float], None]
+
+SWITCH_INTERVAL = 0.001
+"""Seconds a thread may hold the interpreter while others wait: the API answers while a graph computes."""
+
+DRAIN = 2.0
+"""Seconds the runs get to end by themselves when the server stops; the others are taken up at the next start."""
+
+
+class Server:
+    """Storage, worker and HTTP application of one process, started and stopped together."""
+
+    def __init__(self, settings: Settings, graphs: Graphs) -> None:
+        self._settings = settings
+        self._graphs = graphs
+        self._storage = SqliteStorage(settings.db)
+        self._events = LocalEventLog()
+        self._signals = LocalSignals()
+        self._runs_loop = LoopThread("turnkeeper-runs", threads=settings.jobs)
+        self._state_loop = LoopThread("turnkeeper-states", threads=4)
+        store = self._storage.items
+        parts = Parts(self._storage, self._events, graphs, store, settings.cancel_grace)
+        self._worker = Worker(parts, jobs=settings.jobs)
+        assistants = AssistantService(self._storage, graphs)
+        states = StateService(self._storage, graphs, store, self._state_loop)
+        runs = RunService(
+            self._storage,
+            self._events,
+            self._signals,
+            assistants,
+            states,
+            recursion_limit=settings.default_recursion_limit,
+            clock=time.time,
+        )
+        self._services = Services(assistants, ThreadService(self._storage, runs, states), states, runs)
+
+    def app(self) -> Starlette:
+        """The ASGI application; the worker lives as long as its lifespan."""
+        app = build(self._settings, self._services, frozenset(self._graphs.ids))
+        app.router.lifespan_context = self._lifespan
+        return app
+
+    def end_streams(self) -> None:
+        """The server is about to stop: open streams would keep it from it."""
+        self._events.close()
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        self._events.bind(asyncio.get_running_loop())
+        self._signals.connect(self._worker.wake, self._worker.cancel)
+        await self._services.assistants.ensure_system()
+        self._runs_loop.start()
+        self._state_loop.start()
+        working: Future[None] = self._runs_loop.submit(self._worker.serve())
+        try:
+            yield
+        finally:
+            await self._runs_loop.run(self._worker.stop(DRAIN))
+            working.cancel()
+            self._runs_loop.stop()
+            self._state_loop.stop()
+
+    def open(self) -> None:
+        """Open the storage. Raises `ConfigError`."""
+        self._storage.open()
+
+    def close(self) -> None:
+        """Close the storage once nothing uses it any more."""
+        self._storage.close()
+
+
+class _Uvicorn(uvicorn.Server):
+    """Uvicorn that says when it is ready, and ends our streams before it waits for open responses."""
+
+    def __init__(self, config: uvicorn.Config, server: Server, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._turnkeeper = server
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._turnkeeper.end_streams()
+        await super().shutdown(sockets)
+
+
+def serve(
+    settings: Settings, *, sockets: list[socket.socket] | None = None, on_ready: OnReady | None = None
+) -> None:
+    """Serve until SIGINT or SIGTERM. Raises `ConfigError` when the database cannot be used."""
+    begun = time.perf_counter()
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    graphs = Graphs.load(settings)
+    server = Server(settings, graphs)
+    server.open()
+
+    def ready() -> None:
+        if on_ready is not None:
+            on_ready(graphs, time.perf_counter() - begun)
+
+    config = uvicorn.Config(
+        server.app(),
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=int(settings.cancel_grace) + 5,
+    )
+    try:
+        _Uvicorn(config, server, ready).run(sockets)
+    finally:
+        server.close()
+        _leave_stuck_threads()
+
+
+def _leave_stuck_threads() -> None:
+    """A sync node that never returns would keep the interpreter from ending."""
+    stuck = [thread for thread in threading.enumerate() if "-node" in thread.name and thread.is_alive()]
+    if stuck:
+        sys.stdout.flush()
+        sys.stderr.flush()

@@ -1,0 +1,81 @@
+"""A run's metadata and arguments, put together from its request, its assistant and its thread."""
+
+from typing import Any
+
+import msgspec
+
+from turnkeeper.codec import decode, raw
+from turnkeeper.services.requests import RunCreate
+from turnkeeper.types import Assistant, Composed
+
+DEFAULT_MODES = ["values"]
+
+
+def composer(body: RunCreate, run_id: str, thread_id: str, *, temporary: bool, recursion_limit: int) -> Any:
+    """The function that storage calls once it holds the run's assistant and thread."""
+
+    def compose(assistant: Assistant, thread_metadata: dict[str, Any]) -> Composed:
+        belongs = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
+        config, context = _configuration(body, assistant, recursion_limit)
+        config["configurable"] |= {"run_id": run_id, "thread_id": thread_id, **belongs}
+        metadata = {"created_by": "system", **thread_metadata, **belongs, **(body.metadata or {})}
+        return Composed(
+            metadata=raw(metadata),
+            kwargs=msgspec.Raw(msgspec.json.encode(_arguments(body, config, context, temporary=temporary))),
+        )
+
+    return compose
+
+
+def _configuration(
+    body: RunCreate, assistant: Assistant, recursion_limit: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The request's config and context over the assistant's. Each of `context` and `configurable` mirrors the other."""
+    given = {} if body.config is None else msgspec.structs.asdict(body.config)
+    stored = decode(assistant.config)
+    said = body.context or given.get("configurable") or {}
+    config = {
+        "recursion_limit": recursion_limit,
+        **stored,
+        **{key: value for key, value in given.items() if value is not None},
+        "configurable": {**stored.get("configurable", {}), **said},
+    }
+    return config, {**decode(assistant.context), **said}
+
+
+def _arguments(
+    body: RunCreate, config: dict[str, Any], context: dict[str, Any], *, temporary: bool
+) -> dict[str, Any]:
+    """The run's `kwargs`: what the worker executes and what clients see of it."""
+    modes = body.stream_mode or DEFAULT_MODES
+    return {
+        "input": body.input,
+        "command": body.command,
+        "config": config,
+        "context": context,
+        "stream_mode": list(dict.fromkeys([modes] if isinstance(modes, str) else modes)),
+        "interrupt_before": body.interrupt_before,
+        "interrupt_after": body.interrupt_after,
+        "webhook": body.webhook,
+        "feedback_keys": body.feedback_keys,
+        "temporary": temporary,
+        "subgraphs": bool(body.stream_subgraphs),
+        "resumable": bool(body.stream_resumable),
+        "checkpoint": _checkpoint(body),
+        "durability": _durability(body),
+    }
+
+
+def _checkpoint(body: RunCreate) -> dict[str, Any] | None:
+    """Where to go on from, if not from the newest state."""
+    given = {} if body.checkpoint is None else msgspec.to_builtins(body.checkpoint)
+    given.pop("thread_id", None)
+    checkpoint_id = body.checkpoint_id or given.get("checkpoint_id")
+    return {"checkpoint_ns": "", **given, "checkpoint_id": checkpoint_id} if checkpoint_id else None
+
+
+def _durability(body: RunCreate) -> str:
+    """`checkpoint_during` is the older spelling of `durability`."""
+    if body.durability is not None:
+        return body.durability
+    return "exit" if body.checkpoint_during is False else "async"

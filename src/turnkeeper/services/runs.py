@@ -1,0 +1,195 @@
+"""Runs: made, listened to, waited for, cancelled, deleted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+from turnkeeper.codec import decode, encode
+from turnkeeper.contracts import EventLog, Signals, Storage, Subscription
+from turnkeeper.errors import Invalid, NotFound
+from turnkeeper.lifecycle import CancelAction
+from turnkeeper.services.assistants import AssistantService
+from turnkeeper.services.composing import composer
+from turnkeeper.services.requests import RunCreate, RunsCancel, exclusive
+from turnkeeper.services.states import StateService
+from turnkeeper.types import Clock, Ended, NewThread, Run, RunRequest, Stopped, uuid7
+
+WAIT_FOR_END = 3600.0
+"""Seconds one wait for a run's end lasts before it looks at the database again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A run and a subscription that misses nothing of it."""
+
+    run: Run
+    subscription: Subscription
+
+
+class RunService:
+    """What the HTTP handlers ask of runs."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        events: EventLog,
+        signals: Signals,
+        assistants: AssistantService,
+        states: StateService,
+        *,
+        recursion_limit: int,
+        clock: Clock,
+    ) -> None:
+        """`recursion_limit` is what a run gets that names none."""
+        self._storage = storage
+        self._events = events
+        self._signals = signals
+        self._assistants = assistants
+        self._states = states
+        self._recursion_limit = recursion_limit
+        self._clock = clock
+
+    async def create(self, thread_id: str | None, body: RunCreate) -> Run:
+        """Admit a run; without a thread it gets one of its own. Raises `NotFound`, `Conflict`, `Invalid`."""
+        [run] = await self._admit([self._request(thread_id, body)])
+        return run
+
+    async def create_batch(self, bodies: Sequence[RunCreate]) -> list[Run]:
+        """Admit stateless runs, all or none."""
+        return await self._admit([self._request(None, body) for body in bodies])
+
+    async def start(self, thread_id: str | None, body: RunCreate, *, frames: bool) -> Listening:
+        """Admit a run and listen to it from before its first event."""
+        request = self._request(thread_id, body)
+        subscription = self._events.subscribe(request.run_id, frames=frames)
+        try:
+            [run] = await self._admit([request])
+        except BaseException:
+            subscription.close()
+            raise
+        return Listening(run, subscription)
+
+    async def join(self, thread_id: str, run_id: str, *, frames: bool) -> Ended | Subscription:
+        """A run's end if it has ended, else a subscription to it. Raises `NotFound`."""
+        subscription = self._events.subscribe(run_id, frames=frames)
+        try:
+            ended = await self._storage.runs.end(thread_id, run_id)
+        except BaseException:
+            subscription.close()
+            raise
+        if ended is None:
+            return subscription
+        subscription.close()
+        return ended
+
+    async def result(self, ended: Ended) -> bytes:
+        """What `wait` and `join` answer, as JSON: the run's values, or `__error__` (the SDKs raise it)."""
+        if ended.status is None:
+            return encode({"__error__": {"error": "UserRollback", "message": ended.reason or "rolled back"}})
+        if ended.status in ("error", "timeout") and ended.error is not None:
+            return encode({"__error__": decode(ended.error)})
+        if ended.values is None:
+            ended = await self._states.at_end(ended)
+        waiting = [interrupt for each in decode(ended.interrupts).values() for interrupt in each]
+        if waiting:
+            return encode({**decode(ended.values or b"{}"), "__interrupt__": waiting})
+        return bytes(ended.values or b"{}")
+
+    async def get(self, thread_id: str, run_id: str) -> Run:
+        """One run. Raises `NotFound`."""
+        return await self._storage.runs.get(thread_id, run_id)
+
+    async def of_thread(self, thread_id: str, *, status: str | None, limit: int, offset: int) -> list[Run]:
+        """The runs of a thread, newest first. Raises `NotFound`."""
+        return await self._storage.runs.of_thread(thread_id, status=status, limit=limit, offset=offset)
+
+    async def cancel(self, thread_id: str, run_id: str, action: CancelAction, *, wait: bool) -> None:
+        """Stop a run; with `wait`, return once it can write no more. Raises `NotFound` when it is not active."""
+        reason = f"{action} requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
+        stopped = await self._storage.runs.cancel(thread_id, [run_id], action, reason)
+        if not stopped.found:
+            raise NotFound(f"Run {run_id} is not pending or running: there is nothing to cancel.")
+        self._announce(stopped)
+        if wait:
+            await self._until_ended(thread_id, stopped)
+
+    async def cancel_many(self, body: RunsCancel, action: CancelAction) -> None:
+        """Stop several runs. Raises `NotFound` when none of them is active, `Invalid` on a mixed selection."""
+        by_ids = body.thread_id is not None and body.run_ids
+        if bool(by_ids) == (body.status is not None):
+            raise Invalid("Name either thread_id and run_ids, or status (pending, running or all).")
+        reason = f"{action} requested via POST /runs/cancel"
+        if body.status is not None:
+            stopped = await self._storage.runs.cancel_by_status(body.status, action, reason)
+        else:
+            stopped = await self._storage.runs.cancel(body.thread_id or "", body.run_ids or [], action, reason)
+        if not stopped.found:
+            raise NotFound("No runs found to cancel.")
+        self._announce(stopped)
+
+    async def disconnected(self, run: Run) -> None:
+        """A client that asked for `on_disconnect=cancel` went away."""
+        reason = "client disconnected from the run stream (on_disconnect=cancel)"
+        self._announce(await self._storage.runs.cancel(run.thread_id, [run.run_id], "interrupt", reason))
+
+    async def delete(self, thread_id: str, run_id: str) -> None:
+        """Remove a run, stopped first if it is active. Raises `NotFound`."""
+        try:
+            await self.cancel(thread_id, run_id, "interrupt", wait=True)
+        except NotFound:
+            await self._storage.runs.get(thread_id, run_id)
+        await self._storage.runs.delete(thread_id, run_id)
+
+    async def stop_thread(self, thread_id: str, reason: str) -> None:
+        """Stop every run of a thread and wait until none can write any more."""
+        stopped = await self._storage.runs.cancel_thread(thread_id, "interrupt", reason)
+        self._announce(stopped)
+        await self._until_ended(thread_id, stopped)
+
+    async def _until_ended(self, thread_id: str, stopped: Stopped) -> None:
+        """Wait until none of the runs told to stop can write any more."""
+        for run_id in stopped.stopping:
+            try:
+                found = await self.join(thread_id, run_id, frames=False)
+            except NotFound:
+                continue
+            if not isinstance(found, Ended):
+                await ended(found)
+                found.close()
+
+    async def _admit(self, requests: Sequence[RunRequest]) -> list[Run]:
+        admitted = await self._storage.runs.admit(requests)
+        for each in admitted:
+            self._announce(each.stopped)
+        self._signals.wake()
+        return [each.run for each in admitted]
+
+    def _announce(self, stopped: Stopped) -> None:
+        """Tell listeners of ended runs and workers of runs to stop."""
+        for end in stopped.ended:
+            self._events.end(end)
+        self._signals.cancel(stopped.stopping)
+
+    def _request(self, thread_id: str | None, body: RunCreate) -> RunRequest:
+        exclusive(body.config, body.context)
+        stateless = thread_id is None
+        run_id, thread_id = uuid7(self._clock), thread_id or uuid7(self._clock)
+        temporary = stateless and body.on_completion not in ("keep", "continue")
+        may_create = stateless or body.if_not_exists == "create"
+        return RunRequest(
+            run_id=run_id,
+            thread_id=thread_id,
+            assistant_id=self._assistants.resolve(body.assistant_id),
+            strategy=body.multitask_strategy or "enqueue",
+            compose=composer(body, run_id, thread_id, temporary=temporary, recursion_limit=self._recursion_limit),
+            due_at=self._clock() + (body.after_seconds or 0.0),
+            new_thread=NewThread(thread_id=thread_id, metadata={}, temporary=temporary) if may_create else None,
+        )
+
+
+async def ended(subscription: Subscription) -> Ended:
+    """Wait for the end of a run."""
+    while (end := subscription.ended) is None:
+        await subscription.batch(WAIT_FOR_END)
+    return end

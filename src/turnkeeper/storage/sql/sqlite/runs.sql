@@ -1,0 +1,117 @@
+-- name: get_run
+-- One run of a thread.
+select run_id, thread_id, assistant_id, created_at, updated_at, status, metadata, kwargs, multitask_strategy, cancel_reason
+from runs
+where run_id = :run_id and thread_id = :thread_id;
+
+-- name: list_runs
+-- The runs of a thread, newest first.
+select run_id, thread_id, assistant_id, created_at, updated_at, status, metadata, kwargs, multitask_strategy, cancel_reason
+from runs
+where thread_id = :thread_id and (:status is null or status = :status)
+order by seq desc
+limit :limit offset :offset;
+
+-- name: runs_of_thread
+-- The pending and running runs of a thread in admission order.
+select run_id, thread_id, status, attempt
+from runs
+where thread_id = :thread_id and status in ('pending', 'running')
+order by seq;
+
+-- name: insert_run
+-- Admit a run: it waits in the queue of its thread. `seq` is the order of admission.
+insert into runs (run_id, thread_id, assistant_id, graph_id, status, multitask_strategy, metadata, kwargs, due_at, created_at, updated_at)
+values (:run_id, :thread_id, :assistant_id, :graph_id, 'pending', :strategy, :metadata, :kwargs, :due_at, :now, :now);
+
+-- name: claim_run
+-- Hand the oldest due run whose thread has no running run to one attempt. The unique index `runs_one_running` backs this up.
+update runs
+set status = 'running', attempt = attempt + 1, updated_at = :now
+where seq = (
+  select waiting.seq
+  from runs as waiting
+  where waiting.status = 'pending' and waiting.due_at <= :due
+    and not exists (select 1 from runs as other where other.thread_id = waiting.thread_id and other.status = 'running')
+  order by waiting.seq
+  limit 1
+)
+returning run_id, thread_id, assistant_id, graph_id, attempt, kwargs, metadata, cancel_action;
+
+-- name: next_due
+-- When the first delayed run is due: the worker sleeps until then.
+select min(due_at) from runs where status = 'pending' and due_at > :now;
+
+-- name: owned_run
+-- The run if this attempt still owns it: the fence of invariant I7.
+select thread_id, cancel_action, cancel_reason
+from runs
+where run_id = :run_id and attempt = :attempt and status = 'running';
+
+-- name: finish_run
+-- End an attempt; no row when the attempt no longer owns the run.
+update runs
+set status = :status, checkpoint_id = :checkpoint_id, updated_at = :now
+where run_id = :run_id and attempt = :attempt and status = 'running'
+returning thread_id;
+
+-- name: release_run
+-- Give a run back to the queue, to be taken up again from its last checkpoint.
+update runs
+set status = 'pending', updated_at = :now
+where run_id = :run_id and attempt = :attempt and status = 'running'
+returning thread_id;
+
+-- name: recover_runs
+-- After a crash nobody executes anything: every running run waits again.
+update runs
+set status = 'pending', updated_at = :now
+where status = 'running'
+returning thread_id, run_id, attempt;
+
+-- name: interrupt_pending
+-- Stop a run that never started.
+update runs
+set status = 'interrupted', cancel_action = 'interrupt', cancel_reason = :reason, updated_at = :now
+where run_id = :run_id and status = 'pending'
+returning thread_id;
+
+-- name: request_cancel
+-- Write down that a run is to stop. A rollback asked for is never weakened to an interrupt.
+update runs
+set cancel_action = case when cancel_action = 'rollback' then 'rollback' else :action end,
+    cancel_reason = case when cancel_action = 'rollback' then cancel_reason else :reason end,
+    updated_at = :now
+where run_id = :run_id and status in ('pending', 'running');
+
+-- name: delete_run
+-- Remove a run's row; its journal stays.
+delete from runs where run_id = :run_id and thread_id = :thread_id returning attempt;
+
+-- name: runs_by_ids
+-- Those of the named runs that belong to the thread.
+select run_id, thread_id, status, attempt
+from runs
+where thread_id = :thread_id and run_id in (select value from json_each(:run_ids))
+order by seq;
+
+-- name: runs_by_status
+-- Active runs of every thread, by status.
+select run_id, thread_id, status, attempt
+from runs
+where status in ('pending', 'running') and (:status = 'all' or status = :status)
+order by seq;
+
+-- name: run_end
+-- What is known of a run's end.
+select runs.run_id, runs.thread_id, runs.status, runs.cancel_reason, runs.checkpoint_id,
+  case when threads.last_run = runs.run_id then threads.state_values end,
+  case when threads.last_run = runs.run_id then threads.interrupts end,
+  case when threads.last_run = runs.run_id then threads.error end
+from runs join threads on threads.thread_id = runs.thread_id
+where runs.run_id = :run_id and runs.thread_id = :thread_id;
+
+-- name: note
+-- Append to the journal.
+insert into journal (thread_id, run_id, event, attempt, detail, at)
+values (:thread_id, :run_id, :event, :attempt, :detail, :now);

@@ -1,0 +1,83 @@
+-- name: get_thread
+-- One thread; its status is derived from its runs and its state.
+select thread_id, created_at, updated_at, state_updated_at, metadata, rest, config, state_values, interrupts, error,
+  exists (select 1 from runs where runs.thread_id = threads.thread_id and runs.status in ('pending', 'running')) as busy
+from threads
+where thread_id = :thread_id;
+
+-- name: insert_thread
+-- Make a thread; no row when the id is taken.
+insert into threads (thread_id, metadata, temporary, ttl, created_at, updated_at, state_updated_at)
+values (:thread_id, :metadata, :temporary, :ttl, :now, :now, :now)
+on conflict (thread_id) do nothing
+returning thread_id;
+
+-- name: thread_head
+-- What admitting or finishing a run needs to know of its thread.
+select metadata, temporary, (select status from runs where run_id = threads.last_run)
+from threads
+where thread_id = :thread_id;
+
+-- name: update_thread
+-- Replace a thread's metadata (already merged) and, when given, its time to live.
+update threads
+set metadata = :metadata, ttl = coalesce(:ttl, ttl), updated_at = :now
+where thread_id = :thread_id;
+
+-- name: touch_thread
+-- A run was admitted: the thread changed, and it carries the graph and assistant it last ran with.
+update threads set metadata = :metadata, updated_at = :now where thread_id = :thread_id;
+
+-- name: set_state
+-- A run ended or the state was edited: the newest state as clients see it.
+update threads
+set state_values = coalesce(:values, state_values), interrupts = :interrupts, rest = :rest, error = :error,
+    last_run = coalesce(:last_run, last_run), updated_at = :now, state_updated_at = :now
+where thread_id = :thread_id;
+
+-- name: delete_thread
+-- Remove a thread; its runs go with it.
+delete from threads where thread_id = :thread_id returning thread_id;
+
+-- name: copy_thread
+-- A new thread with another's state; its runs stay behind.
+insert into threads (thread_id, metadata, config, state_values, interrupts, error, rest, created_at, updated_at, state_updated_at)
+select :copy_id, metadata, config, state_values, interrupts, error, rest, :now, :now, :now
+from threads
+where thread_id = :thread_id
+returning thread_id;
+
+-- name: search_threads
+-- Threads that match, sorted; the last column counts all that match. Temporary threads of stateless runs are not shown.
+with matching as (
+  select thread_id, created_at, updated_at, state_updated_at, metadata, rest, config, state_values, interrupts, error,
+    exists (select 1 from runs where runs.thread_id = threads.thread_id and runs.status in ('pending', 'running')) as busy
+  from threads
+  where temporary = 0
+    and (:ids is null or thread_id in (select value from json_each(:ids)))
+    and (:metadata is null or json_contains(metadata, :metadata))
+    and (:values is null or json_contains(state_values, :values))
+)
+select *, count(*) over ()
+from matching
+where :status is null or case when busy then 'busy' else rest end = :status
+order by
+  case when :descending then case :sort_by
+    when 'thread_id' then thread_id when 'status' then case when busy then 'busy' else rest end
+    when 'created_at' then created_at when 'state_updated_at' then state_updated_at else updated_at end end desc,
+  case when not :descending then case :sort_by
+    when 'thread_id' then thread_id when 'status' then case when busy then 'busy' else rest end
+    when 'created_at' then created_at when 'state_updated_at' then state_updated_at else updated_at end end asc,
+  thread_id desc
+limit :limit offset :offset;
+
+-- name: count_threads
+-- How many threads match.
+select count(*)
+from threads
+where temporary = 0
+  and (:metadata is null or json_contains(metadata, :metadata))
+  and (:values is null or json_contains(state_values, :values))
+  and (:status is null or :status = case
+    when exists (select 1 from runs where runs.thread_id = threads.thread_id and runs.status in ('pending', 'running')) then 'busy'
+    else rest end);

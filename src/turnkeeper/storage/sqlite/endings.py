@@ -1,0 +1,161 @@
+"""How runs stop, end, are rolled back and are given back: each a guarded statement in the caller's transaction."""
+
+import sqlite3
+from typing import NamedTuple
+
+import msgspec
+
+from turnkeeper import lifecycle
+from turnkeeper.codec import encode
+from turnkeeper.errors import Fenced, NotFound
+from turnkeeper.lifecycle import CancelAction, Move, RunStatus
+from turnkeeper.storage.queries import load
+from turnkeeper.storage.sqlite import checkpoints, threads
+from turnkeeper.types import Ended, Outcome, Stopped
+
+SQL = load("sqlite", "runs")
+THREADS = load("sqlite", "threads")
+
+WANTED: dict[str, Move] = {"success": "succeed", "error": "fail", "timeout": "expire", "interrupted": "interrupt"}
+"""The move an attempt asks for, by the status it reports."""
+
+
+class Active(NamedTuple):
+    """What stopping a run needs to know of it."""
+
+    run_id: str
+    thread_id: str
+    status: RunStatus
+    attempt: int
+
+
+def stop(
+    connection: sqlite3.Connection, runs: list[Active], action: CancelAction, reason: str, now: str
+) -> Stopped:
+    """Stop runs. Those that never started are at their end; the others are told, and end when their attempt lets go.
+
+    A waiting run that had started before a restart has left work in the state, so an attempt has to end it too.
+    """
+    ended: list[Ended] = []
+    stopping: list[str] = []
+    for run in runs:
+        if run.status not in lifecycle.ACTIVE:
+            continue
+        note(connection, run.thread_id, run.run_id, "cancel_requested", run.attempt, f"{action}: {reason}", now)
+        if run.status == "pending" and run.attempt == 0:
+            ended.append(_end_unstarted(connection, run, action, reason, now))
+        else:
+            connection.execute(SQL.request_cancel, {"run_id": run.run_id, "action": action, "reason": reason, "now": now})
+            stopping.append(run.run_id)
+    return Stopped(ended=tuple(ended), stopping=tuple(stopping), found=bool(ended or stopping))
+
+
+def _end_unstarted(
+    connection: sqlite3.Connection, run: Active, action: CancelAction, reason: str, now: str
+) -> Ended:
+    _, status = lifecycle.MOVES[lifecycle.stop_move(action)]
+    if status is None:
+        connection.execute(SQL.delete_run, {"run_id": run.run_id, "thread_id": run.thread_id})
+        note(connection, run.thread_id, run.run_id, "tombstone", run.attempt, reason, now)
+    else:
+        connection.execute(SQL.interrupt_pending, {"run_id": run.run_id, "reason": reason, "now": now})
+        note(connection, run.thread_id, run.run_id, "ended", run.attempt, status, now)
+    _more(connection, run.thread_id)
+    return Ended(run_id=run.run_id, thread_id=run.thread_id, status=status, reason=reason)
+
+
+def finish(connection: sqlite3.Connection, run_id: str, attempt: int, outcome: Outcome, now: str) -> Ended:
+    """End an attempt. Raises `Fenced` when it no longer owns the run."""
+    thread_id, cancel, reason = owned(connection, run_id, attempt)
+    _, status = lifecycle.MOVES[lifecycle.ending(WANTED[outcome.status], cancel)]
+    if status is None:
+        return _roll_back(connection, run_id, thread_id, attempt, reason, now)
+    if status == "interrupted":
+        stopped = {"error": "UserInterrupt", "message": reason or "interrupted"}
+        outcome = msgspec.structs.replace(outcome, error=msgspec.Raw(encode(stopped)))
+    connection.execute(
+        SQL.finish_run,
+        {
+            "run_id": run_id,
+            "attempt": attempt,
+            "status": status,
+            "checkpoint_id": outcome.checkpoint_id,
+            "now": now,
+        },
+    )
+    threads.write_state(connection, thread_id, outcome, run_id, now)
+    note(connection, thread_id, run_id, "ended", attempt, status, now)
+    more = _more(connection, thread_id)
+    return Ended(
+        run_id=run_id,
+        thread_id=thread_id,
+        status=status,
+        more=more,
+        values=outcome.values,
+        interrupts=outcome.interrupts,
+        error=outcome.error,
+        reason=reason,
+        checkpoint_id=outcome.checkpoint_id,
+    )
+
+
+def _roll_back(
+    connection: sqlite3.Connection, run_id: str, thread_id: str, attempt: int, reason: str | None, now: str
+) -> Ended:
+    """As if the run had never been (I4). The thread's row still shows the state before it: only an end writes there."""
+    checkpoints.delete_for_runs(connection, [run_id])
+    connection.execute(SQL.delete_run, {"run_id": run_id, "thread_id": thread_id})
+    note(connection, thread_id, run_id, "tombstone", attempt, reason, now)
+    more = _more(connection, thread_id)
+    return Ended(run_id=run_id, thread_id=thread_id, status=None, reason=reason, more=more)
+
+
+def release(connection: sqlite3.Connection, run_id: str, attempt: int, now: str) -> None:
+    """Give a run back to the queue. Raises `Fenced` when the attempt no longer owns it."""
+    thread_id, _, _ = owned(connection, run_id, attempt)
+    connection.execute(SQL.release_run, {"run_id": run_id, "attempt": attempt, "now": now})
+    note(connection, thread_id, run_id, "released", attempt, "server stopping", now)
+
+
+def recover(connection: sqlite3.Connection, now: str) -> int:
+    """Give every running run back to the queue: nobody executes them after a crash."""
+    released = connection.execute(SQL.recover_runs, {"now": now}).fetchall()
+    for thread_id, run_id, attempt in released:
+        note(connection, thread_id, run_id, "released", attempt, "server restarted", now)
+    return len(released)
+
+
+def delete(connection: sqlite3.Connection, thread_id: str, run_id: str, now: str) -> None:
+    """Remove a run's row. Raises `NotFound`."""
+    row = connection.execute(SQL.delete_run, {"run_id": run_id, "thread_id": thread_id}).fetchone()
+    if row is None:
+        raise NotFound("Run not found")
+    note(connection, thread_id, run_id, "tombstone", row[0], "deleted", now)
+
+
+def owned(connection: sqlite3.Connection, run_id: str, attempt: int) -> tuple[str, CancelAction | None, str | None]:
+    """Thread, cancel and reason of a run its attempt still owns. Raises `Fenced` otherwise (I7)."""
+    row = connection.execute(SQL.owned_run, {"run_id": run_id, "attempt": attempt}).fetchone()
+    if row is None:
+        raise Fenced(f"attempt {attempt} no longer owns run {run_id}")
+    return row
+
+
+def note(
+    connection: sqlite3.Connection, thread_id: str, run_id: str, event: str, attempt: int, detail: str | None, now: str
+) -> None:
+    """Append to the journal."""
+    connection.execute(
+        SQL.note,
+        {"thread_id": thread_id, "run_id": run_id, "event": event, "attempt": attempt, "detail": detail, "now": now},
+    )
+
+
+def _more(connection: sqlite3.Connection, thread_id: str) -> bool:
+    """Whether runs of the thread are left. The thread of a stateless run goes with its last run."""
+    if connection.execute(SQL.runs_of_thread, {"thread_id": thread_id}).fetchone() is not None:
+        return True
+    head = connection.execute(THREADS.thread_head, {"thread_id": thread_id}).fetchone()
+    if head is not None and head[1]:
+        threads.remove(connection, thread_id)
+    return False

@@ -1,0 +1,76 @@
+"""Database rows as wire types. JSON columns are handed on as text."""
+
+from typing import Any
+
+import msgspec
+
+from turnkeeper.lifecycle import thread_status
+from turnkeeper.types import NULL, Assistant, Claimed, Ended, Run, Thread
+
+Row = tuple[Any, ...]
+
+
+def raw(column: str | None) -> msgspec.Raw:
+    """A JSON column; NULL is JSON's `null`."""
+    return NULL if column is None else msgspec.Raw(column.encode())
+
+
+def thread(row: Row) -> Thread:
+    """A row of `get_thread` or `search_threads`."""
+    thread_id, created, updated, state_updated, metadata, rest, config, values, interrupts, error, busy = row[:11]
+    return Thread(
+        thread_id=thread_id,
+        created_at=created,
+        updated_at=updated,
+        state_updated_at=state_updated,
+        metadata=raw(metadata),
+        status=thread_status(busy=bool(busy), rest=rest),
+        config=raw(config),
+        values=raw(values),
+        interrupts=raw(interrupts),
+        error=raw(error),
+    )
+
+
+def run(row: Row) -> Run:
+    """A row of `get_run` or `list_runs`."""
+    return Run(*row[:6], raw(row[6]), raw(row[7]), *row[8:])
+
+
+def assistant(row: Row) -> Assistant:
+    """A row of `get_assistant` or `search_assistants`."""
+    return Assistant(*row[:4], raw(row[4]), raw(row[5]), raw(row[6]), *row[7:10])
+
+
+def claimed(row: Row, thread_head: Row) -> Claimed:
+    """A row of `claim_run` with its thread's `thread_head`."""
+    run_id, thread_id, assistant_id, graph_id, attempt, kwargs, metadata, cancel_action = row
+    thread_metadata, temporary, last_status = thread_head
+    return Claimed(
+        run_id=run_id,
+        thread_id=thread_id,
+        assistant_id=assistant_id,
+        graph_id=graph_id,
+        attempt=attempt,
+        kwargs=raw(kwargs),
+        metadata=raw(metadata),
+        thread_metadata=raw(thread_metadata),
+        temporary=bool(temporary),
+        after_interrupt=last_status == "interrupted",
+        cancel_action=cancel_action,
+    )
+
+
+def end(row: Row) -> Ended:
+    """A row of `run_end`: values, interrupts and error only where the run is its thread's newest."""
+    run_id, thread_id, status, reason, checkpoint_id, values, interrupts, error = row
+    return Ended(
+        run_id=run_id,
+        thread_id=thread_id,
+        status=status,
+        values=None if values is None else raw(values),
+        interrupts=raw(interrupts),
+        error=None if error is None else raw(error),
+        reason=reason,
+        checkpoint_id=checkpoint_id,
+    )

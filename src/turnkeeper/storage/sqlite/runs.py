@@ -1,0 +1,203 @@
+"""The queue of every thread: admission, claims and reads of runs. How runs stop and end is in `endings`."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from turnkeeper import lifecycle
+from turnkeeper.codec import decode, text
+from turnkeeper.errors import Conflict, NotFound
+from turnkeeper.lifecycle import CancelAction
+from turnkeeper.storage.queries import load
+from turnkeeper.storage.sqlite import assistants, endings, rows, threads
+from turnkeeper.storage.sqlite.database import Database
+from turnkeeper.types import Admitted, Claimed, Claims, Clock, Ended, Outcome, Run, RunRequest, Stopped, timestamp
+
+SQL = load("sqlite", "runs")
+THREADS = load("sqlite", "threads")
+
+BUSY = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
+
+
+class SqliteRuns:
+    """Implements `contracts.RunStore`."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def admit(self, requests: Sequence[RunRequest]) -> list[Admitted]:
+        """See the contract."""
+        now = timestamp(self._clock())
+        return await self._database.write(
+            lambda connection: [_admit(connection, request, now) for request in requests]
+        )
+
+    async def claim(self, limit: int) -> Claims:
+        """See the contract."""
+        due = self._clock()
+
+        def job(connection: sqlite3.Connection) -> Claims:
+            taken: list[Claimed] = []
+            while len(taken) < limit and (claimed := _claim(connection, due)):
+                taken.append(claimed)
+            (next_due,) = connection.execute(SQL.next_due, {"now": due}).fetchone()
+            return Claims(taken=taken, next_due=next_due)
+
+        return await self._database.write(job)
+
+    async def finish(self, run_id: str, attempt: int, outcome: Outcome) -> Ended:
+        """See the contract."""
+        now = timestamp(self._clock())
+        return await self._database.write(
+            lambda connection: endings.finish(connection, run_id, attempt, outcome, now)
+        )
+
+    async def release(self, run_id: str, attempt: int) -> None:
+        """See the contract."""
+        now = timestamp(self._clock())
+        await self._database.write(lambda connection: endings.release(connection, run_id, attempt, now))
+
+    async def recover(self) -> int:
+        """See the contract."""
+        now = timestamp(self._clock())
+        return await self._database.write(lambda connection: endings.recover(connection, now))
+
+    async def cancel(self, thread_id: str, run_ids: Sequence[str], action: CancelAction, reason: str) -> Stopped:
+        """See the contract."""
+        return await self._stop(SQL.runs_by_ids, {"thread_id": thread_id, "run_ids": text(run_ids)}, action, reason)
+
+    async def cancel_by_status(self, status: str, action: CancelAction, reason: str) -> Stopped:
+        """See the contract."""
+        return await self._stop(SQL.runs_by_status, {"status": status}, action, reason)
+
+    async def cancel_thread(self, thread_id: str, action: CancelAction, reason: str) -> Stopped:
+        """See the contract."""
+        return await self._stop(SQL.runs_of_thread, {"thread_id": thread_id}, action, reason)
+
+    async def get(self, thread_id: str, run_id: str) -> Run:
+        """See the contract."""
+        return await self._database.read(lambda connection: _fetch(connection, thread_id, run_id))
+
+    async def of_thread(self, thread_id: str, *, status: str | None, limit: int, offset: int) -> list[Run]:
+        """See the contract."""
+        parameters = {"thread_id": thread_id, "status": status, "limit": limit, "offset": offset}
+
+        def job(connection: sqlite3.Connection) -> list[Run]:
+            threads.fetch(connection, thread_id)
+            return [rows.run(row) for row in connection.execute(SQL.list_runs, parameters)]
+
+        return await self._database.read(job)
+
+    async def end(self, thread_id: str, run_id: str) -> Ended | None:
+        """See the contract."""
+        parameters = {"thread_id": thread_id, "run_id": run_id}
+        row = await self._database.read(lambda connection: connection.execute(SQL.run_end, parameters).fetchone())
+        if row is None:
+            raise _missing()
+        ended = rows.end(row)
+        return None if ended.status in lifecycle.ACTIVE else ended
+
+    async def delete(self, thread_id: str, run_id: str) -> None:
+        """See the contract."""
+        now = timestamp(self._clock())
+        await self._database.write(lambda connection: endings.delete(connection, thread_id, run_id, now))
+
+    async def _stop(
+        self, statement: str, parameters: dict[str, str], action: CancelAction, reason: str
+    ) -> Stopped:
+        now = timestamp(self._clock())
+
+        def job(connection: sqlite3.Connection) -> Stopped:
+            found = [
+                endings.Active(*row) for row in connection.execute(statement, parameters).fetchall()
+            ]
+            return endings.stop(connection, found, action, reason, now)
+
+        return await self._database.write(job)
+
+
+def _admit(connection: sqlite3.Connection, request: RunRequest, now: str) -> Admitted:
+    """One admission: look at the thread's active runs, let `lifecycle` decide, write the answer."""
+    thread_metadata = _thread_metadata(connection, request, now)
+    assistant = assistants.fetch(connection, request.assistant_id)
+    active = _active(connection, request.thread_id)
+    decision = lifecycle.admit(request.strategy, busy=bool(active))
+    if not decision.accept:
+        raise Conflict(BUSY)
+    stopped = Stopped()
+    if decision.stop_active is not None:
+        reason = f"superseded by run {request.run_id} (multitask_strategy={request.strategy})"
+        stopped = endings.stop(connection, active, decision.stop_active, reason, now)
+    composed = request.compose(assistant, thread_metadata)
+    connection.execute(
+        SQL.insert_run,
+        {
+            "run_id": request.run_id,
+            "thread_id": request.thread_id,
+            "assistant_id": request.assistant_id,
+            "graph_id": assistant.graph_id,
+            "strategy": request.strategy,
+            "metadata": bytes(composed.metadata).decode(),
+            "kwargs": bytes(composed.kwargs).decode(),
+            "due_at": request.due_at,
+            "now": now,
+        },
+    )
+    belongs = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
+    connection.execute(
+        THREADS.touch_thread,
+        {"thread_id": request.thread_id, "metadata": text({**thread_metadata, **belongs}), "now": now},
+    )
+    endings.note(connection, request.thread_id, request.run_id, "created", 0, request.strategy, now)
+    run = Run(
+        run_id=request.run_id,
+        thread_id=request.thread_id,
+        assistant_id=request.assistant_id,
+        created_at=now,
+        updated_at=now,
+        status="pending",
+        metadata=composed.metadata,
+        kwargs=composed.kwargs,
+        multitask_strategy=request.strategy,
+        cancel_reason=None,
+    )
+    return Admitted(run=run, stopped=stopped)
+
+
+def _thread_metadata(connection: sqlite3.Connection, request: RunRequest, now: str) -> dict[str, object]:
+    """The metadata of the run's thread, which is made first when it is missing and may be made."""
+    parameters = {"thread_id": request.thread_id}
+    head = connection.execute(THREADS.thread_head, parameters).fetchone()
+    if head is not None:
+        return decode(head[0])
+    if request.new_thread is None:
+        raise NotFound("Thread or assistant not found.")
+    threads.insert(connection, request.new_thread, now)
+    return request.new_thread.metadata
+
+
+def _active(connection: sqlite3.Connection, thread_id: str) -> list[endings.Active]:
+    found = connection.execute(SQL.runs_of_thread, {"thread_id": thread_id})
+    return [endings.Active(*row) for row in found]
+
+
+def _claim(connection: sqlite3.Connection, due: float) -> Claimed | None:
+    now = timestamp(due)
+    row = connection.execute(SQL.claim_run, {"due": due, "now": now}).fetchone()
+    if row is None:
+        return None
+    head = connection.execute(THREADS.thread_head, {"thread_id": row[1]}).fetchone()
+    claimed = rows.claimed(row, head)
+    endings.note(connection, claimed.thread_id, claimed.run_id, "started", claimed.attempt, None, now)
+    return claimed
+
+
+def _fetch(connection: sqlite3.Connection, thread_id: str, run_id: str) -> Run:
+    row = connection.execute(SQL.get_run, {"run_id": run_id, "thread_id": thread_id}).fetchone()
+    if row is None:
+        raise _missing()
+    return rows.run(row)
+
+
+def _missing() -> NotFound:
+    return NotFound("Run not found")

@@ -1,0 +1,51 @@
+"""Everything the server keeps, on one SQLite file."""
+
+import sqlite3
+import time
+
+from turnkeeper.errors import Conflict
+from turnkeeper.storage.sqlite import endings, runs
+from turnkeeper.storage.sqlite.assistants import SqliteAssistants
+from turnkeeper.storage.sqlite.checkpoints import SqliteSaver
+from turnkeeper.storage.sqlite.database import Database
+from turnkeeper.storage.sqlite.items import SqliteStore
+from turnkeeper.storage.sqlite.runs import SqliteRuns
+from turnkeeper.storage.sqlite.threads import SqliteThreads
+from turnkeeper.types import Clock
+
+
+class SqliteStorage:
+    """Implements `contracts.Storage`."""
+
+    def __init__(self, path: str, clock: Clock = time.time) -> None:
+        """`path` is a file or `:memory:`."""
+        self._database = Database(path)
+        self.runs = SqliteRuns(self._database, clock)
+        self.threads = SqliteThreads(self._database, clock)
+        self.assistants = SqliteAssistants(self._database, clock)
+        self.items = SqliteStore(self._database, clock)
+
+    def run_checkpointer(self, run_id: str, attempt: int) -> SqliteSaver:
+        """See the contract."""
+
+        def guard(connection: sqlite3.Connection) -> None:
+            endings.owned(connection, run_id, attempt)
+
+        return SqliteSaver(self._database, run_id=run_id, guard=guard)
+
+    def thread_checkpointer(self, thread_id: str) -> SqliteSaver:
+        """See the contract."""
+
+        def guard(connection: sqlite3.Connection) -> None:
+            if connection.execute(runs.SQL.runs_of_thread, {"thread_id": thread_id}).fetchone() is not None:
+                raise Conflict(runs.BUSY)
+
+        return SqliteSaver(self._database, guard=guard)
+
+    def open(self) -> None:
+        """See the contract."""
+        self._database.open()
+
+    def close(self) -> None:
+        """See the contract."""
+        self._database.close()

@@ -1,0 +1,163 @@
+"""Threads in SQLite."""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from turnkeeper.codec import decode, text
+from turnkeeper.errors import Conflict, NotFound
+from turnkeeper.storage.queries import load
+from turnkeeper.storage.sqlite import checkpoints, rows
+from turnkeeper.storage.sqlite.database import Database
+from turnkeeper.types import Clock, NewThread, Outcome, Page, Select, Thread, timestamp
+
+SQL = load("sqlite", "threads")
+
+
+class SqliteThreads:
+    """Implements `contracts.ThreadStore`."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def create(self, thread: NewThread, *, exist_ok: bool) -> Thread:
+        """See the contract."""
+        now = timestamp(self._clock())
+
+        def job(connection: sqlite3.Connection) -> Thread:
+            if not insert(connection, thread, now) and not exist_ok:
+                raise Conflict(f"Thread with ID {thread.thread_id} already exists")
+            return fetch(connection, thread.thread_id)
+
+        return await self._database.write(job)
+
+    async def get(self, thread_id: str) -> Thread:
+        """See the contract."""
+        return await self._database.read(lambda connection: fetch(connection, thread_id))
+
+    async def update(self, thread_id: str, metadata: dict[str, Any], ttl: msgspec.Raw | None) -> Thread:
+        """See the contract."""
+        now = timestamp(self._clock())
+
+        def job(connection: sqlite3.Connection) -> Thread:
+            merged = {**decode(fetch(connection, thread_id).metadata), **metadata}
+            connection.execute(
+                SQL.update_thread,
+                {"thread_id": thread_id, "metadata": text(merged), "ttl": ttl and bytes(ttl).decode(), "now": now},
+            )
+            return fetch(connection, thread_id)
+
+        return await self._database.write(job)
+
+    async def set_state(self, thread_id: str, outcome: Outcome) -> None:
+        """See the contract."""
+        now = timestamp(self._clock())
+        await self._database.write(lambda connection: write_state(connection, thread_id, outcome, None, now))
+
+    async def delete(self, thread_id: str) -> None:
+        """See the contract."""
+
+        def job(connection: sqlite3.Connection) -> None:
+            if not remove(connection, thread_id):
+                raise _missing(thread_id)
+
+        await self._database.write(job)
+
+    async def copy(self, thread_id: str, copy_id: str) -> Thread:
+        """See the contract."""
+        now = timestamp(self._clock())
+
+        def job(connection: sqlite3.Connection) -> Thread:
+            copied = connection.execute(
+                SQL.copy_thread, {"thread_id": thread_id, "copy_id": copy_id, "now": now}
+            ).fetchone()
+            if copied is None:
+                raise _missing(thread_id)
+            checkpoints.copy_thread(connection, thread_id, copy_id)
+            return fetch(connection, copy_id)
+
+        return await self._database.write(job)
+
+    async def search(self, filters: dict[str, Any], select: Select) -> Page:
+        """See the contract."""
+        parameters = {**_NO_FILTERS, **filters, **msgspec.structs.asdict(select)}
+        return await self._database.read(search(SQL.search_threads, parameters, rows.thread))
+
+    async def count(self, filters: dict[str, Any]) -> int:
+        """See the contract."""
+        parameters = {**_NO_FILTERS, **filters}
+        found = await self._database.read(
+            lambda connection: connection.execute(SQL.count_threads, parameters).fetchone()
+        )
+        return int(found[0])
+
+
+_NO_FILTERS: dict[str, Any] = {"ids": None, "metadata": None, "values": None, "status": None}
+
+
+def search(
+    statement: str, parameters: dict[str, Any], build: Callable[[rows.Row], Any]
+) -> Callable[[sqlite3.Connection], Page]:
+    """A job that runs a search whose last column counts all that match."""
+
+    def job(connection: sqlite3.Connection) -> Page:
+        found = connection.execute(statement, parameters).fetchall()
+        total = found[0][-1] if found else 0
+        if not found and parameters["offset"]:  # past the end: the count has no row to ride on
+            first = connection.execute(statement, {**parameters, "offset": 0, "limit": 1}).fetchone()
+            total = first[-1] if first else 0
+        return Page(items=[build(row) for row in found], total=total)
+
+    return job
+
+
+def insert(connection: sqlite3.Connection, thread: NewThread, now: str) -> bool:
+    """Make a thread; False when the id is taken."""
+    parameters = {
+        "thread_id": thread.thread_id,
+        "metadata": text(thread.metadata),
+        "temporary": int(thread.temporary),
+        "ttl": thread.ttl and bytes(thread.ttl).decode(),
+        "now": now,
+    }
+    return connection.execute(SQL.insert_thread, parameters).fetchone() is not None
+
+
+def fetch(connection: sqlite3.Connection, thread_id: str) -> Thread:
+    """One thread. Raises `NotFound`."""
+    row = connection.execute(SQL.get_thread, {"thread_id": thread_id}).fetchone()
+    if row is None:
+        raise _missing(thread_id)
+    return rows.thread(row)
+
+
+def remove(connection: sqlite3.Connection, thread_id: str) -> bool:
+    """Remove a thread with its runs and checkpoints; False when there was none."""
+    removed = connection.execute(SQL.delete_thread, {"thread_id": thread_id}).fetchone()
+    checkpoints.delete_thread(connection, thread_id)
+    return removed is not None
+
+
+def write_state(
+    connection: sqlite3.Connection, thread_id: str, outcome: Outcome, run_id: str | None, now: str
+) -> None:
+    """The newest state of a thread as clients see it; `run_id` is the run that made it, if any."""
+    connection.execute(
+        SQL.set_state,
+        {
+            "thread_id": thread_id,
+            "values": None if outcome.values is None else bytes(outcome.values).decode(),
+            "interrupts": bytes(outcome.interrupts).decode(),
+            "rest": outcome.rest,
+            "error": None if outcome.error is None else bytes(outcome.error).decode(),
+            "last_run": run_id,
+            "now": now,
+        },
+    )
+
+
+def _missing(thread_id: str) -> NotFound:
+    return NotFound(f"Thread with ID {thread_id} not found")

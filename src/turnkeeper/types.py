@@ -1,0 +1,206 @@
+"""The nouns of the wire and of the domain, ids and the clock.
+
+Field names are the SDK's (`langgraph_sdk.schema`). JSON that only passes through (metadata, state values) stays
+`msgspec.Raw`: it is stored as text and sent as it is, never parsed on the way.
+"""
+
+import os
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from turnkeeper.lifecycle import CancelAction, RestStatus, RunStatus, Strategy, ThreadStatus
+
+Clock = Callable[[], float]
+"""Seconds since the epoch. An argument wherever time matters, so that tests decide what time it is."""
+
+EMPTY = msgspec.Raw(b"{}")
+NULL = msgspec.Raw(b"null")
+
+StreamMode = Literal[
+    "values", "messages", "messages-tuple", "updates", "events", "tasks", "checkpoints", "debug", "custom",
+    "tools", "lifecycle",
+]  # fmt: skip
+
+ASSISTANT_NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
+"""Namespace of the well-known ids of system assistants (CONTRACT of the SDKs' servers: uuid5 of the graph's name)."""
+
+
+def uuid7(clock: Clock = time.time) -> str:
+    """A new id that sorts by the time it was made (RFC 9562, version 7)."""
+    stamp = int(clock() * 1000) & 0xFFFF_FFFF_FFFF
+    noise = int.from_bytes(os.urandom(10), "big")
+    high, low = noise >> 68, noise & 0x3FFF_FFFF_FFFF_FFFF
+    return str(uuid.UUID(int=stamp << 80 | 0x7 << 76 | high << 64 | 0x2 << 62 | low))
+
+
+def system_assistant_id(graph_id: str) -> str:
+    """The id of the assistant every graph has from the start."""
+    return str(uuid.uuid5(ASSISTANT_NAMESPACE, graph_id))
+
+
+def timestamp(seconds: float) -> str:
+    """ISO 8601 in UTC with microseconds, as the SDKs parse it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+
+
+class Assistant(msgspec.Struct, frozen=True):
+    """A graph with a configuration of its own (`langgraph_sdk.schema.Assistant`)."""
+
+    assistant_id: str
+    graph_id: str
+    name: str
+    description: str | None
+    config: msgspec.Raw
+    context: msgspec.Raw
+    metadata: msgspec.Raw
+    version: int
+    created_at: str
+    updated_at: str
+
+
+class Thread(msgspec.Struct, frozen=True):
+    """A conversation (`langgraph_sdk.schema.Thread`); `status` is derived when it is read, never stored."""
+
+    thread_id: str
+    created_at: str
+    updated_at: str
+    state_updated_at: str
+    metadata: msgspec.Raw
+    status: ThreadStatus
+    config: msgspec.Raw
+    values: msgspec.Raw
+    interrupts: msgspec.Raw
+    error: msgspec.Raw
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One turn of a thread (`langgraph_sdk.schema.Run`)."""
+
+    run_id: str
+    thread_id: str
+    assistant_id: str
+    created_at: str
+    updated_at: str
+    status: RunStatus
+    metadata: msgspec.Raw
+    kwargs: msgspec.Raw
+    multitask_strategy: Strategy
+    cancel_reason: str | None
+
+
+class NewThread(msgspec.Struct, frozen=True):
+    """What is needed to make a thread."""
+
+    thread_id: str
+    metadata: dict[str, Any]
+    temporary: bool = False
+    ttl: msgspec.Raw | None = None
+
+
+class Composed(msgspec.Struct, frozen=True):
+    """A run's own metadata and arguments after its assistant's and its thread's were merged in, as JSON."""
+
+    metadata: msgspec.Raw
+    kwargs: msgspec.Raw
+
+
+class RunRequest(msgspec.Struct, frozen=True):
+    """A run as asked for, before its assistant and thread are known."""
+
+    run_id: str
+    thread_id: str
+    assistant_id: str
+    strategy: Strategy
+    compose: Callable[["Assistant", dict[str, Any]], "Composed"]
+    """Called in the transaction with the assistant and the thread's metadata: what they add to the run."""
+    due_at: float
+    new_thread: NewThread | None = None
+    """Made in the same transaction when the thread does not exist; `None`: the thread must exist."""
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """What a cancel did: runs that had not started are at their end, those that run are told to stop."""
+
+    ended: tuple["Ended", ...] = ()
+    stopping: tuple[str, ...] = ()
+    found: bool = True
+    """Whether any of the runs named exists at all."""
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """A run that is on disk, and the runs that stop for it."""
+
+    run: Run
+    stopped: Stopped
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """A run that one attempt may now execute."""
+
+    run_id: str
+    thread_id: str
+    assistant_id: str
+    graph_id: str
+    attempt: int
+    kwargs: msgspec.Raw
+    metadata: msgspec.Raw
+    thread_metadata: msgspec.Raw
+    temporary: bool
+    after_interrupt: bool
+    """Whether the run before was interrupted, so that its unfinished step may hold finished work."""
+    cancel_action: CancelAction | None
+
+
+class Claims(msgspec.Struct, frozen=True):
+    """What a claim took, and when the next delayed run is due (seconds since the epoch)."""
+
+    taken: list[Claimed]
+    next_due: float | None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How an attempt ended and what it left behind."""
+
+    status: Literal["success", "error", "timeout", "interrupted"]
+    values: msgspec.Raw | None = None
+    """The thread's values now, as JSON; `None` leaves what the thread had."""
+    interrupts: msgspec.Raw = EMPTY
+    rest: RestStatus = "idle"
+    error: msgspec.Raw | None = None
+    checkpoint_id: str | None = None
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """The end of a run as its listeners hear of it. `status` is `None` when the run was rolled back."""
+
+    run_id: str
+    thread_id: str
+    status: RunStatus | None
+    values: msgspec.Raw | None = None
+    interrupts: msgspec.Raw = EMPTY
+    error: msgspec.Raw | None = None
+    reason: str | None = None
+    checkpoint_id: str | None = None
+    more: bool = False
+    """Whether other runs of the thread wait for this one's end."""
+
+
+class Select(msgspec.Struct, frozen=True):
+    """Which rows of a search, in what order."""
+
+    limit: int = 10
+    offset: int = 0
+    sort_by: str = "created_at"
+    descending: bool = True
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One page of a search and how many rows match in all."""
+
+    items: list[Any]
+    total: int
