@@ -1,14 +1,15 @@
 """The composition root: the only place that knows which parts are plugged in."""
 
 import asyncio
+import logging
 import socket
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 
+import structlog
 import uvicorn
 from starlette.applications import Starlette
 
@@ -120,6 +121,7 @@ def serve(
     """Serve until SIGINT or SIGTERM. Raises `ConfigError` when the database cannot be used."""
     begun = time.perf_counter()
     sys.setswitchinterval(SWITCH_INTERVAL)
+    _configure_logs()
     graphs = Graphs.load(settings)
     server = Server(settings, graphs)
     server.open()
@@ -140,12 +142,24 @@ def serve(
         _Uvicorn(config, server, ready).run(sockets)
     finally:
         server.close()
-        _leave_stuck_threads()
 
 
-def _leave_stuck_threads() -> None:
-    """A sync node that never returns would keep the interpreter from ending."""
-    stuck = [thread for thread in threading.enumerate() if "-node" in thread.name and thread.is_alive()]
-    if stuck:
-        sys.stdout.flush()
-        sys.stderr.flush()
+def _configure_logs() -> None:
+    """Key-value lines on stderr. Tracebacks without the values of variables: those may be secrets."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """A response that is broken off on purpose (its client left, the server stops) is none."""
+    return "returned without completing response" not in record.getMessage()

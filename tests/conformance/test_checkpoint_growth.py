@@ -19,7 +19,8 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from turnkeeper.storage.sqlite.checkpoints import SqliteSaver
 from turnkeeper.storage.sqlite.database import MEMORY, Database
 
-THREAD: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+ADDRESS = {"thread_id": "t", "checkpoint_ns": ""}
+THREAD: RunnableConfig = {"configurable": ADDRESS}
 serde = JsonPlusSerializer()
 
 
@@ -166,7 +167,7 @@ class ListEdits(RuleBasedStateMachine):
 
     def put(self) -> None:
         self.config, self.version = put(self.saver, self.config, self.value, self.version)
-        checkpoint_id = cast("dict[str, str]", self.config["configurable"])["checkpoint_id"]
+        checkpoint_id = self.config.get("configurable", {})["checkpoint_id"]
         self.plain[checkpoint_id] = serde.loads_typed(serde.dumps_typed(self.value))
         self.runs[checkpoint_id] = self.run
 
@@ -206,7 +207,7 @@ class ListEdits(RuleBasedStateMachine):
         if restart:
             self.run = f"run {len(self.runs)}"
             self.saver = SqliteSaver(self.database, run_id=self.run)
-        found = self.saver.get_tuple({"configurable": {**THREAD["configurable"], "checkpoint_id": checkpoint_id}})
+        found = self.saver.get_tuple({"configurable": {**ADDRESS, "checkpoint_id": checkpoint_id}})
         assert found is not None
         self.config = found.config
         self.value = found.checkpoint["channel_values"]["messages"]

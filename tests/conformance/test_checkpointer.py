@@ -1,12 +1,14 @@
 """LangChain's own suite for checkpointers, and what a server of concurrent runs needs beyond it."""
 
+import asyncio
 import operator
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypedDict, cast
 
+import anyio.lowlevel
 import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels.delta import DeltaChannel
@@ -17,6 +19,7 @@ from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from langgraph.graph import START, StateGraph
 
 from turnkeeper.errors import Conflict, Fenced, Invalid
+from turnkeeper.storage import queries
 from turnkeeper.storage.sqlite.checkpoints import SqliteSaver
 from turnkeeper.storage.sqlite.database import MEMORY, Database
 
@@ -84,7 +87,7 @@ async def test_any_langgraph_graph_can_rely_on_the_checkpointer(kind: str, tmp_p
     assert len(report.results) == 8
 
 
-def extend(state: list[str], writes: list[list[str]]) -> list[str]:
+def extend(state: list[str], writes: Sequence[list[str]]) -> list[str]:
     return [*state, *(item for write in writes for item in write)]
 
 
@@ -94,9 +97,15 @@ class DeltaState(TypedDict):
 
 
 def delta_graph(saver: SqliteSaver) -> Any:
+    def left(state: DeltaState) -> dict[str, Any]:
+        return {"log": [f"left {len(state['log'])}"], "total": 1}
+
+    def right(state: DeltaState) -> dict[str, Any]:
+        return {"log": [f"right {len(state['log'])}"], "total": 1}
+
     graph = StateGraph(DeltaState)
-    graph.add_node("left", lambda state: {"log": [f"left {len(state['log'])}"], "total": 1})
-    graph.add_node("right", lambda state: {"log": [f"right {len(state['log'])}"], "total": 1})
+    graph.add_node("left", left)
+    graph.add_node("right", right)
     graph.add_edge(START, "left")
     graph.add_edge(START, "right")
     graph.add_edge("left", "right")
@@ -227,18 +236,23 @@ async def test_a_value_changed_while_it_is_being_stored_is_stored_as_it_was(chec
         versions_seen={},
         updated_channels=None,
     )
-    putting = saver.aput(thread("t"), checkpoint, {}, {"x": "0000001.a"})
-    putting.send(None)  # up to the first await
+    putting = asyncio.create_task(saver.aput(thread("t"), checkpoint, {}, {"x": "0000001.a"}))
+    await anyio.lowlevel.checkpoint()  # it runs up to its first await
     value["items"].append(2)
+    await putting
     found = await saver.aget_tuple(thread("t"))
-    putting.close()
     assert found is not None
     assert found.checkpoint["channel_values"]["x"] == {"items": [1]}
 
 
 def test_metadata_may_hold_what_json_cannot_say(checkpoint_database: Database) -> None:
     saver = SqliteSaver(checkpoint_database)
-    odd = {"when": datetime(2026, 1, 2, tzinfo=UTC), "nul": "a\0b", "deep": {"nul": "a\0b", "half": "\ud800"}, "big": 2**70}
+    odd = {
+        "when": datetime(2026, 1, 2, tzinfo=UTC),
+        "nul": "a\0b",
+        "deep": {"nul": "a\0b", "half": "\ud800"},
+        "big": 2**70,
+    }
     _, checkpoint = put(saver, thread("t"), {"x": 1})
     saver.put(thread("t"), checkpoint, cast("Any", odd), {})
     found = saver.get_tuple(thread("t"))
@@ -277,6 +291,15 @@ def test_a_copy_outlives_the_rollback_of_the_run_it_was_copied_from(checkpoint_d
     assert found.pending_writes == [("task", "x", 1)]
     with pytest.raises(Conflict):
         saver.copy_thread("t", "copy")
+
+
+@pytest.mark.parametrize("statement", ["checkpoints_of_runs", "delete_writes_of_runs", "delete_writes_at", "orphans"])
+def test_a_rollback_does_not_read_other_threads(checkpoint_database: Database, statement: str) -> None:
+    text = getattr(queries.load("sqlite", "checkpoints"), statement)
+    values = dict.fromkeys(("run_ids", "seqs", "released", "thread_id", "checkpoint_ns"), "[]")
+    plan = checkpoint_database.read_sync(lambda c: c.execute(f"explain query plan {text}", values).fetchall())
+    scans = [step for *_, step in plan if step.startswith("SCAN") and "VIRTUAL TABLE" not in step]
+    assert scans == []
 
 
 def test_an_unknown_prune_strategy_is_refused(checkpoint_database: Database) -> None:

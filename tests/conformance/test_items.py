@@ -480,6 +480,12 @@ def test_a_namespace_lives_as_long_as_its_items(sqlite: SqliteStore) -> None:
     assert sqlite.list_namespaces() == []
 
 
+@pytest.mark.parametrize("op", [PutOp(("a.b",), "k", {}), GetOp(("a", ""), "k"), SearchOp(("a.b",))])
+def test_no_door_takes_a_label_that_could_be_mistaken(sqlite: SqliteStore, op: Op) -> None:
+    with pytest.raises(InvalidNamespaceError, match="no period"):
+        sqlite.batch([op])
+
+
 def test_half_a_batch_is_never_kept(sqlite: SqliteStore) -> None:
     with pytest.raises(ValueError):  # a key that is no text: half of a character
         sqlite.batch([PutOp(("a",), "k", {}), PutOp(("a",), "\ud800", {})])

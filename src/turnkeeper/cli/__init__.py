@@ -13,6 +13,7 @@ from turnkeeper.cli.demo import demo
 from turnkeeper.cli.dev import dev
 from turnkeeper.cli.screen import Screen, color_option, verbose_option
 from turnkeeper.cli.serve import GraphsFailed, serve
+from turnkeeper.cli.stopping import Stopped
 from turnkeeper.cli.validate import validate
 from turnkeeper.cli.version import version
 from turnkeeper.errors import ConfigError
@@ -47,6 +48,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
+    except Stopped:
+        return 0
     except GraphsFailed as failed:
         screen.cards(failed.errors)
         return 1

@@ -22,7 +22,7 @@ def banner(settings: "Settings", graphs: "Graphs", seconds: float) -> str:
     return "\n".join([
         f"{click.style(head, bold=True)}{' ' * max(COLUMN + 9 - len(head), 3)}Ctrl-C to stop",
         f"  API      {click.style(address(settings.host, settings.port), fg='cyan')}",
-        f"  Graphs   {'  '.join(graphs.ids) or '–':<{COLUMN - 3}} {counts}",
+        f"  Graphs   {'  '.join(graphs.ids) or '-':<{COLUMN - 3}} {counts}",
         f"  Storage  {storage(settings.db)}",
     ])  # fmt: skip
 

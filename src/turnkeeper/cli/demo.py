@@ -1,17 +1,18 @@
 """`turnkeeper demo`: a real server, the example agent, and a second message that comes too early."""
 
 import asyncio
-import signal
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
 from turnkeeper.cli.screen import Screen, verbose_option
+from turnkeeper.cli.stopping import stop_on_sigterm
 from turnkeeper.errors import ConfigError
 
 if TYPE_CHECKING:  # the client takes half a second to import
@@ -48,46 +49,48 @@ def demo(screen: Screen, *, strategy: str, keep: bool, port: int | None) -> int:
         taken.close()
     port = port or free_port(HOST, *([DEFAULT_PORT] if keep else []))
     url = f"http://{HOST}:{port}"
-    signal.signal(signal.SIGTERM, _leave)
-    with tempfile.TemporaryDirectory(prefix="turnkeeper-demo-") as folder:
-        with _server(Path(folder), example("weather"), port) as server:
-            held = _play(screen, url, STRATEGIES if strategy == "all" else (strategy,))
-            if keep:
-                _keep(screen, server, url)
+    stop_on_sigterm()
+    with (
+        tempfile.TemporaryDirectory(prefix="turnkeeper-demo-") as folder,
+        _server(Path(folder), example("weather"), port) as server,
+    ):
+        held = _play(screen, url, STRATEGIES if strategy == "all" else (strategy,))
+        if keep:
+            _keep(screen, server, url)
     return 0 if held else 1
 
 
 @contextmanager
-def _server(folder: Path, config: Path, port: int) -> Iterator["Child"]:
+def _server(folder: Path, config: Path, port: int) -> Generator["Child"]:
     """A server with a database of its own, ready to be talked to, stopped at the end."""
     from turnkeeper.cli.child import Child
 
-    command = [sys.executable, "-m", "turnkeeper", "serve", "--host", HOST, "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "turnkeeper", "serve", "--host", HOST, "--port", str(port)]
     command += ["--config", str(config), "--db", str(folder / "demo.db")]
     log = folder / "server.log"
     with log.open("wb") as output:
         server = Child(command, output=output)
         try:
-            asyncio.run(_ready(server, port, log))
+            if not asyncio.run(_ready(server, port)):
+                said = log.read_text().strip()[-2000:]
+                raise ConfigError("the server of the demo did not start", cause=said or "it says nothing")
             yield server
         finally:
             server.stop()
 
 
-async def _ready(server: "Child", port: int, log: Path) -> None:
-    """Wait until `/ok` answers."""
+async def _ready(server: "Child", port: int) -> bool:
+    """Wait until `/ok` answers; `False` if the server ends before, or takes too long."""
     import httpx
 
-    async with httpx.AsyncClient(base_url=f"http://{HOST}:{port}") as client, asyncio.timeout(START_SECONDS):
-        while server.exit_code is None:
-            try:
+    deadline = time.monotonic() + START_SECONDS
+    async with httpx.AsyncClient(base_url=f"http://{HOST}:{port}") as client:
+        while server.exit_code is None and time.monotonic() < deadline:
+            with suppress(httpx.TransportError):
                 if (await client.get("/ok")).is_success:
-                    return
-            except httpx.TransportError:
-                await asyncio.sleep(0.05)
-    raise ConfigError(
-        "the server of the demo did not start", cause=log.read_text().strip()[-2000:] or "it says nothing"
-    )
+                    return True
+            await asyncio.sleep(0.05)
+    return False
 
 
 def _play(screen: Screen, url: str, strategies: tuple[str, ...]) -> bool:
@@ -132,7 +135,3 @@ def _keep(screen: Screen, server: "Child", url: str) -> None:
     screen.line(f"The server goes on at {url} until Ctrl-C:")
     screen.line(f"  curl -s {url}/runs/wait -H 'Content-Type: application/json' -d '{question}'")
     server.wait()
-
-
-def _leave(_signal: int, _frame: object) -> NoReturn:
-    raise SystemExit(0)

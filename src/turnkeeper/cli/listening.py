@@ -23,7 +23,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
                 continue  # `localhost` names ::1 too, also where IPv6 is switched off
             for taken in sockets:
                 taken.close()
-            raise _refusal(error, host, port) from error
+            raise _refusal(error, host, port) from None
     return sockets
 
 
@@ -57,7 +57,7 @@ def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
             f"no address is known for '{host}'",
             cause=str(error.strerror),
             fix="--host 127.0.0.1 for this machine only, --host 0.0.0.0 for the network",
-        ) from error
+        ) from None
     return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
 
 

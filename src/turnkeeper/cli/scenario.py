@@ -12,6 +12,7 @@ from typing import Any, Literal, cast, get_args
 
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import ConflictError, NotFoundError
+from langgraph_sdk.schema import ThreadState
 
 Strategy = Literal["reject", "enqueue", "interrupt", "rollback"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
@@ -108,7 +109,7 @@ class _Scene:
         """Wait until the model has called its tool."""
         while True:
             state = await self._client.threads.get_state(self._thread_id)
-            messages = _messages(state["values"])
+            messages = _messages(state)
             if messages and messages[-1].get("tool_calls"):
                 return
             await asyncio.sleep(0.05)
@@ -118,9 +119,9 @@ class _Scene:
         history = await self._client.threads.get_history(self._thread_id, limit=1000)
         for state in reversed(history):
             made = datetime.fromisoformat(state["created_at"] or "").timestamp()
-            for message in _messages(state["values"]):
+            for message in _messages(state):
                 self._seen.setdefault(message["id"], _message(message, made - self._start))
-        return _messages(history[0]["values"])
+        return _messages(history[0])
 
     async def _status(self, run_id: str) -> str | None:
         try:
@@ -129,14 +130,14 @@ class _Scene:
             return None
 
 
-def _messages(values: object) -> list[dict[str, Any]]:
+def _messages(state: ThreadState) -> list[dict[str, Any]]:
+    values = cast("object", state["values"])
     return cast("dict[str, Any]", values).get("messages", []) if isinstance(values, dict) else []
 
 
 def _message(message: dict[str, Any], at: float) -> Message:
-    calls = [
-        f"{call['name']}({', '.join(map(str, call['args'].values()))})" for call in message.get("tool_calls") or []
-    ]
+    asked: list[dict[str, Any]] = message.get("tool_calls") or []
+    calls = [f"{call['name']}({', '.join(map(str, call['args'].values()))})" for call in asked]
     said = message["content"] if isinstance(message["content"], str) else ""
     text = "  ".join([said, *(f"→ {call}" for call in calls)]).strip()
     return Message(at=max(at, 0.0), id=message["id"], kind=message["type"], text=text, calls_tool=bool(calls))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
+from turnkeeper.cli.options import config_option, read_settings
 from turnkeeper.cli.screen import Screen, verbose_option
-from turnkeeper.cli.serve import config_option, read_settings
 
 
 @click.command
@@ -20,7 +20,7 @@ def validate(screen: Screen, config: Path) -> int:
     graphs = Graphs.load(settings)
     width = max(len(spec.graph_id) for spec in settings.graphs)
     for spec in settings.graphs:
-        state = click.style("failed", fg="red") if spec.graph_id in graphs.failed else click.style("ok", fg="green")
+        state = click.style("failed", fg="red") if spec.graph_id in graphs.failed else click.style("ok    ", fg="green")
         screen.line(f"  {spec.graph_id:<{width}}   {state}   {spec.path}")
     screen.cards(graphs.failed.values())
     return 1 if graphs.failed else 0

@@ -60,9 +60,9 @@ def _read(path: Path) -> str:
             cause="the file does not exist" if isinstance(error, FileNotFoundError) else str(error.strerror),
             nearest=_nearest_config(path),
             fix="run in the folder that has it, or name it: --config PATH",
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path.name} is not UTF-8 text", where=str(path), fix="save it as UTF-8") from error
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path.name} is not UTF-8 text", where=str(path), fix="save it as UTF-8") from None
 
 
 def _nearest_config(missing: Path) -> str | None:
@@ -83,7 +83,7 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
             where=f"{path.name}:{error.lineno}:{error.colno}   {shown}",
             cause=error.msg,
             fix="JSON has no comments and no comma after the last entry",
-        ) from error
+        ) from None
     if not isinstance(data, dict):
         raise ConfigError(
             f"{path.name} is not a JSON object",

@@ -123,14 +123,18 @@ class _Loading:
 
     def _no_such_file(self, file: Path) -> ConfigError:
         cause = f"{self._spec.source} does not exist"
-        beside = {entry.name: entry for entry in sorted(file.parent.glob("*.py"))}
-        close = difflib.get_close_matches(file.name, beside, n=1) or list(beside)[:1]
+        beside = {entry.name: _defined_names(entry) for entry in sorted(file.parent.glob("*.py"))}
+        close = difflib.get_close_matches(file.name, beside, n=1)
+        close = close or [name for name, defined in beside.items() if self._spec.name in defined]
         if not close:
             return self._card(cause, fix=f"create {self._spec.source}, or name the file that has the graph")
         written = self._spec.source.removesuffix(file.name) + close[0]
-        name = self._spec.name if self._spec.name in _defined_names(beside[close[0]]) else None
-        has = f" (has `{name}`)" if name else ""
-        return self._card(cause, nearest=written + has, fix=self._set(written, name or "NAME_OF_THE_GRAPH"))
+        has_it = self._spec.name in beside[close[0]]
+        return self._card(
+            cause,
+            nearest=written + (f" (has `{self._spec.name}`)" if has_it else ""),
+            fix=self._set(written, self._spec.name if has_it else "NAME_OF_THE_GRAPH"),
+        )
 
     def _no_such_name(self, module: ModuleType) -> ConfigError:
         graphs = _graph_names(module)

@@ -168,7 +168,7 @@ def load(
     value = serde.loads_typed(
         ("msgpack", _array(read_elements(connection, (thread_id, checkpoint_ns, channel), spans)))
     )
-    return value, KnownList(version, [fingerprint(element, serde) for element in value], spans)
+    return value, KnownList(version, fingerprint(value, serde), spans)
 
 
 def read_spans(stored: bytes) -> tuple[Span, ...]:
@@ -190,14 +190,18 @@ def read_elements(connection: sqlite3.Connection, place: Place, spans: tuple[Spa
     return elements
 
 
-def fingerprint(element: object, serde: SerializerProtocol) -> Fingerprint:
-    """Bytes that differ whenever what is stored of `element` would; for messages far cheaper than storing it."""
-    try:
-        if isinstance(element, BaseModel):
-            return type(element), ormsgpack.packb(_fields(element), default=_nested, option=_OPTIONS)
-        return type(element), ormsgpack.packb(element, default=_nested, option=_OPTIONS)
-    except (ormsgpack.MsgpackEncodeError, TypeError):
-        return type(element), b"".join((b"!", *map(_as_bytes, serde.dumps_typed(element))))
+def fingerprint(elements: list[object], serde: SerializerProtocol) -> list[Fingerprint]:
+    """For each element bytes that differ whenever what is stored of it would; far cheaper than storing messages."""
+    models = {kind for kind in set(map(type, elements)) if issubclass(kind, BaseModel)}
+    found: list[Fingerprint] = []
+    for element in elements:
+        kind = type(element)
+        try:
+            looked_at = _fields(cast("BaseModel", element)) if kind in models else element
+            found.append((kind, ormsgpack.packb(looked_at, default=_nested, option=_OPTIONS)))
+        except (ormsgpack.MsgpackEncodeError, TypeError):
+            found.append((kind, b"".join((b"!", *map(_as_bytes, serde.dumps_typed(element))))))
+    return found
 
 
 def _as_bytes(part: str | bytes) -> bytes:
@@ -231,7 +235,7 @@ def _by_element(value: object, serde: SerializerProtocol) -> bool:
 def _list_write(
     channel: str, version: Version, value: list[object], serde: SerializerProtocol, known: KnownList | None
 ) -> ListWrite:
-    fingerprints = [fingerprint(element, serde) for element in value]
+    fingerprints = fingerprint(value, serde)
     made = recipe(fingerprints, known)
     elements = [_element(value[index], serde) for index in made.fresh]
     return ListWrite(channel, version, known and known.version, made, elements, fingerprints)

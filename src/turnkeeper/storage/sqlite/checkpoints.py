@@ -67,7 +67,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         self._guard = guard
         self._lists = KnownLists()  # shared by the copies `with_allowlist` makes
 
-    def get_next_version(self, current: str | float | None, channel: None) -> str:
+    def get_next_version(self, current: str | float | None, channel: None) -> str:  # noqa: ARG002 - LangGraph's signature
         """A version after `current`, different on every branch of a thread."""
         count = int(str(current).partition(".")[0]) if current is not None else 0
         return f"{count + 1:07}.{random.getrandbits(32):08x}"

@@ -10,7 +10,7 @@ from turnkeeper.codec import encode
 from turnkeeper.errors import Fenced, NotFound
 from turnkeeper.lifecycle import CancelAction, Move, RunStatus
 from turnkeeper.storage.queries import load
-from turnkeeper.storage.sqlite import checkpoints, threads
+from turnkeeper.storage.sqlite import checkpoint_removal, threads
 from turnkeeper.types import Ended, Outcome, Stopped
 
 SQL = load("sqlite", "runs")
@@ -103,7 +103,7 @@ def _roll_back(
     connection: sqlite3.Connection, run_id: str, thread_id: str, attempt: int, reason: str | None, now: str
 ) -> Ended:
     """As if the run had never been (I4). The thread's row still shows the state before it: only an end writes there."""
-    checkpoints.delete_for_runs(connection, [run_id])
+    checkpoint_removal.delete_for_runs(connection, [run_id])
     connection.execute(SQL.delete_run, {"run_id": run_id, "thread_id": thread_id})
     note(connection, thread_id, run_id, "tombstone", attempt, reason, now)
     more = _more(connection, thread_id)

@@ -9,7 +9,7 @@ import msgspec
 from turnkeeper.codec import decode, text
 from turnkeeper.errors import Conflict, NotFound
 from turnkeeper.storage.queries import load
-from turnkeeper.storage.sqlite import checkpoints, rows
+from turnkeeper.storage.sqlite import checkpoint_removal, rows
 from turnkeeper.storage.sqlite.database import Database
 from turnkeeper.types import Clock, NewThread, Outcome, Page, Select, Thread, timestamp
 
@@ -76,7 +76,7 @@ class SqliteThreads:
             ).fetchone()
             if copied is None:
                 raise _missing(thread_id)
-            checkpoints.copy_thread(connection, thread_id, copy_id)
+            checkpoint_removal.copy_thread(connection, thread_id, copy_id)
             return fetch(connection, copy_id)
 
         return await self._database.write(job)
@@ -137,7 +137,7 @@ def fetch(connection: sqlite3.Connection, thread_id: str) -> Thread:
 def remove(connection: sqlite3.Connection, thread_id: str) -> bool:
     """Remove a thread with its runs and checkpoints; False when there was none."""
     removed = connection.execute(SQL.delete_thread, {"thread_id": thread_id}).fetchone()
-    checkpoints.delete_thread(connection, thread_id)
+    checkpoint_removal.delete_thread(connection, thread_id)
     return removed is not None
 
 
