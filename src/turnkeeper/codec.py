@@ -1,5 +1,6 @@
 """How Python objects become JSON and back: the only module that knows orjson and LangChain's objects."""
 
+import base64
 import dataclasses
 import math
 from collections.abc import Mapping
@@ -47,7 +48,7 @@ def _default(value: Any) -> Any:
         return value._asdict()
     match value:
         case bytes() | bytearray() | memoryview():
-            return msgspec.to_builtins(bytes(value))
+            return base64.b64encode(bytes(value)).decode()
         case set() | frozenset():
             return list(cast("set[Any]", value))
         case BaseException():
@@ -86,8 +87,6 @@ def _plain(value: Any, depth: int) -> Any:
         case list() | tuple() | set() | frozenset():
             return [_plain(item, depth + 1) for item in cast("list[Any]", value)]
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {
-                field.name: _plain(getattr(value, field.name), depth + 1) for field in dataclasses.fields(value)
-            }
+            return {field.name: _plain(getattr(value, field.name), depth + 1) for field in dataclasses.fields(value)}
         case _:
             return _plain(_default(value), depth + 1)

@@ -35,7 +35,8 @@ class RunStore(Protocol):
     async def admit(self, requests: Sequence[RunRequest]) -> list[Admitted]:
         """Put runs in their threads' queues, all or none, and stop what has to stop for them.
 
-        Raises `NotFound` for an unknown thread or assistant, `Conflict` when a strategy is `reject` and the thread is busy.
+        Raises `NotFound` for an unknown thread or assistant, `Conflict` when the strategy is `reject` and the thread
+        is busy.
         """
         ...
 
@@ -91,7 +92,7 @@ class ThreadStore(Protocol):
     """Threads and their newest state as clients see it."""
 
     async def create(self, thread: NewThread, *, exist_ok: bool) -> Thread:
-        """Make a thread. Raises `Conflict` when the id is taken, unless `exist_ok`: then the old one is returned as it is."""
+        """Make a thread. Raises `Conflict` when the id is taken; with `exist_ok` the old one is returned as it is."""
         ...
 
     async def get(self, thread_id: str) -> Thread:
@@ -127,7 +128,7 @@ class AssistantStore(Protocol):
     """Assistants and their versions."""
 
     async def create(self, assistant: Assistant, *, exist_ok: bool) -> Assistant:
-        """Make an assistant. Raises `Conflict` when the id is taken, unless `exist_ok`: then the old one is returned as it is."""
+        """Make an assistant. Raises `Conflict` when the id is taken; with `exist_ok` the old one is returned."""
         ...
 
     async def get(self, assistant_id: str) -> Assistant:
@@ -159,11 +160,20 @@ class Storage(Protocol):
     """The truth. Its three stores share one database, so that a move is one transaction."""
 
     @property
-    def runs(self) -> RunStore: ...
+    def runs(self) -> RunStore:
+        """The queues of all threads."""
+        ...
+
     @property
-    def threads(self) -> ThreadStore: ...
+    def threads(self) -> ThreadStore:
+        """Threads."""
+        ...
+
     @property
-    def assistants(self) -> AssistantStore: ...
+    def assistants(self) -> AssistantStore:
+        """Assistants."""
+        ...
+
     @property
     def items(self) -> "BaseStore":
         """LangGraph's store: what graphs remember across threads."""
@@ -207,8 +217,10 @@ class Subscription(Protocol):
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more comes though the run goes on: `close` was called, the listener read too slowly and was
-        dropped, or the server stops."""
+        """Whether nothing more comes though the run goes on.
+
+        `close` was called, the listener read too slowly and was dropped, or the server stops.
+        """
         ...
 
     def close(self) -> None:

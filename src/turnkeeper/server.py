@@ -5,7 +5,7 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 
@@ -73,7 +73,7 @@ class Server:
         self._events.close()
 
     @asynccontextmanager
-    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+    async def _lifespan(self, _: Starlette) -> AsyncGenerator[None]:
         self._events.bind(asyncio.get_running_loop())
         self._signals.connect(self._worker.wake, self._worker.cancel)
         await self._services.assistants.ensure_system()
@@ -115,9 +115,7 @@ class _Uvicorn(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(
-    settings: Settings, *, sockets: list[socket.socket] | None = None, on_ready: OnReady | None = None
-) -> None:
+def serve(settings: Settings, *, sockets: list[socket.socket] | None = None, on_ready: OnReady | None = None) -> None:
     """Serve until SIGINT or SIGTERM. Raises `ConfigError` when the database cannot be used."""
     begun = time.perf_counter()
     sys.setswitchinterval(SWITCH_INTERVAL)

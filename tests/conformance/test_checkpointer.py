@@ -15,6 +15,7 @@ from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver, Checkpoint
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.conformance import checkpointer_test, validate
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from langgraph.graph import START, StateGraph
 
@@ -296,10 +297,19 @@ def test_a_copy_outlives_the_rollback_of_the_run_it_was_copied_from(checkpoint_d
 @pytest.mark.parametrize("statement", ["checkpoints_of_runs", "delete_writes_of_runs", "delete_writes_at", "orphans"])
 def test_a_rollback_does_not_read_other_threads(checkpoint_database: Database, statement: str) -> None:
     text = getattr(queries.load("sqlite", "checkpoints"), statement)
-    values = dict.fromkeys(("run_ids", "seqs", "released", "thread_id", "checkpoint_ns"), "[]")
+    values: dict[str, str] = dict.fromkeys(("run_ids", "seqs", "released", "thread_id", "checkpoint_ns"), "[]")
     plan = checkpoint_database.read_sync(lambda c: c.execute(f"explain query plan {text}", values).fetchall())
     scans = [step for *_, step in plan if step.startswith("SCAN") and "VIRTUAL TABLE" not in step]
     assert scans == []
+
+
+def test_the_saver_langgraph_makes_for_a_graph_knows_what_the_first_one_read(checkpoint_database: Database) -> None:
+    saver = SqliteSaver(checkpoint_database, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+    config, state = put(saver, thread("t"), {"log": [f"line {n}" for n in range(50)]})
+    graph_saver = saver.with_allowlist([("tests", "Thing")])
+    assert graph_saver is not saver
+    put(cast("SqliteSaver", graph_saver), config, {"log": [*state["channel_values"]["log"], "more"]}, state)
+    assert len(rows(checkpoint_database)["checkpoint_elements"]) == 51
 
 
 def test_an_unknown_prune_strategy_is_refused(checkpoint_database: Database) -> None:

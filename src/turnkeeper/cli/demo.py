@@ -114,20 +114,26 @@ async def _outcomes(url: str, strategies: tuple[str, ...]) -> list["Outcome"]:
 
 
 def _tell(screen: Screen, outcome: "Outcome") -> None:
-    from turnkeeper.cli.scenario import SECOND
-
     screen.line(click.style(outcome.strategy, bold=True))
-    kept = {message.id for message in outcome.state}
-    lines = [(message.at, message.kind, message.text, message.id in kept) for message in outcome.seen]
-    if outcome.refused_at is not None:
-        lines.append((outcome.refused_at, "human", f"{SECOND}   409, refused", True))
-    for at, kind, text, stayed in sorted(lines):
-        shown = f"  {at:5.1f} s  {kind:<5}  {text}"
-        screen.line(shown if stayed else click.style(f"{shown}   (rolled back)", dim=True))
-    screen.line(f"  run 1: {outcome.first or 'gone'}   run 2: {outcome.second or 'none'}")
+    for at, kind, text, gone in _transcript(outcome):
+        line = f"  {at:5.1f} s  {kind:<5}  {text}"
+        screen.line(click.style(line + "   (rolled back)", dim=True) if gone else line)
+    screen.line(f"  runs: {outcome.first or 'gone'}, {outcome.second or 'none'}")
+    screen.line(f"  state: {' '.join(message.kind for message in outcome.state)}")
     held = click.style("held:", fg="green", bold=True) + f" {PROMISES[outcome.strategy]}"
     broken = click.style("did not hold:", fg="red", bold=True) + f" {outcome.problem}"
     screen.line(f"  {broken if outcome.problem else held}\n")
+
+
+def _transcript(outcome: "Outcome") -> list[tuple[float, str, str, bool]]:
+    """(second, who, what, whether it is gone): people's messages when they were sent, others when they were there."""
+    from turnkeeper.cli.scenario import SECOND
+
+    kept = {message.id for message in outcome.state}
+    second = f"{SECOND}   ({outcome.strategy}{': 409' if outcome.refused else ''})"
+    lines = [(message.at, message.kind, message.text, message.id not in kept) for message in outcome.seen]
+    lines = [line for line in lines if line[2] != SECOND]
+    return sorted([*lines, (outcome.second_sent_at, "human", second, False)])
 
 
 def _keep(screen: Screen, server: "Child", url: str) -> None:

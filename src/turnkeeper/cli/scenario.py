@@ -6,6 +6,7 @@ Nothing here knows the server; it speaks through `langgraph_sdk` as any applicat
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast, get_args
@@ -50,8 +51,10 @@ class Outcome:
     """Status of the first run; `None` if it is gone."""
     second: str | None
     """Status of the second run; `None` if there is none."""
-    refused_at: float | None
-    """When the second message was answered with 409, if it was."""
+    second_sent_at: float
+    """Seconds after the first message."""
+    refused: bool
+    """Whether the second message was answered with 409."""
 
     @property
     def problem(self) -> str | None:
@@ -80,11 +83,9 @@ class _Scene:
         await self._tool_called()
         await asyncio.sleep(max(0.0, self._start + PAUSE - time.time()))
         await self._look()
-        second, refused_at = None, None
-        try:
+        second, second_sent_at = None, time.time() - self._start
+        with suppress(ConflictError):
             second = await self._send(SECOND, strategy)
-        except ConflictError:
-            refused_at = time.time() - self._start
         await self._client.runs.join(self._thread_id, second or first)
         state = await self._look()
         return Outcome(
@@ -93,7 +94,8 @@ class _Scene:
             state=tuple(self._seen[message["id"]] for message in state),
             first=await self._status(first),
             second=await self._status(second) if second else None,
-            refused_at=refused_at,
+            second_sent_at=second_sent_at,
+            refused=second is None,
         )
 
     async def _send(self, text: str, strategy: Strategy | None) -> str:
@@ -153,7 +155,7 @@ def _problem(outcome: Outcome) -> str | None:
         case "rollback":
             return _wrong(runs, (None, "success")) or _not_whole(outcome.state, SECOND)
         case "reject":
-            accepted = None if outcome.refused_at is not None else "the second message was not refused"
+            accepted = None if outcome.refused else "the second message was not refused"
             return accepted or _wrong(runs, ("success", None)) or _not_whole(outcome.state, FIRST)
 
 

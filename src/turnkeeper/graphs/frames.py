@@ -38,6 +38,7 @@ class Frames:
     def __init__(self, modes: Sequence[StreamMode], *, subgraphs: bool) -> None:
         """`modes` as asked for on the wire."""
         self._modes = frozenset(modes)
+        self._wanted = {LANGGRAPH_MODES[mode] for mode in modes}
         self._subgraphs = subgraphs
         self._messages = Messages()
         self._translate: dict[str, Callable[[Any], Iterator[Event]]] = {
@@ -50,16 +51,11 @@ class Frames:
     @property
     def langgraph_modes(self) -> list[str]:
         """What to ask LangGraph for; `values` always, because the last ones are the run's result."""
-        wanted = {LANGGRAPH_MODES[mode] for mode in self._modes} | {"values"}
-        return sorted(mode for mode in wanted if mode is not None)
+        return sorted(mode for mode in self._wanted | {"values"} if mode is not None)
 
     def events(self, namespace: tuple[str, ...], mode: str, data: Any) -> Iterator[Event]:
         """The wire's events for one item of LangGraph's stream."""
-        if mode == "messages":
-            wanted = bool(self._modes & {"messages", "messages-tuple"})
-        else:
-            wanted = mode in self._modes
-        if not wanted:
+        if mode not in self._wanted:
             return
         suffix = "".join(f"|{part}" for part in namespace) if self._subgraphs else ""
         translate = self._translate.get(mode)

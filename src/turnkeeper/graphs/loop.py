@@ -1,4 +1,4 @@
-"""An event loop on a thread of its own for the user's code: a node that blocks it delays other graphs, never the API."""
+"""An event loop on a thread of its own for the user's code: a node that blocks it delays graphs, never the API."""
 
 import asyncio
 import contextlib
@@ -55,7 +55,7 @@ class LoopThread:
 
 def _new_loop() -> asyncio.AbstractEventLoop:
     try:
-        import uvloop  # noqa: PLC0415 - not there on Windows
+        import uvloop
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()

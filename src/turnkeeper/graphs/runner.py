@@ -27,7 +27,7 @@ LANGGRAPH_VERSION = version("langgraph")
 
 
 class RunArguments(msgspec.Struct, frozen=True):
-    """A run's `kwargs` as stored when it was admitted (`langgraph_sdk` run-create fields, merged with the assistant's)."""
+    """A run's `kwargs` as stored at its admission (`langgraph_sdk` run-create fields over the assistant's)."""
 
     input: Any = None
     command: dict[str, Any] | None = None
@@ -83,8 +83,10 @@ class Runner:
 
     @property
     def _bare_config(self) -> RunnableConfig:
-        """The thread's newest state. It names no run: LangGraph takes an input of the run that wrote the newest
-        checkpoint for a resumption of it, and drops the input."""
+        """The thread's newest state, no run named.
+
+        LangGraph takes an input of the run that wrote the newest checkpoint for a resumption of it, and drops it.
+        """
         return {
             "configurable": {
                 "thread_id": self._claimed.thread_id,
@@ -121,7 +123,7 @@ class Runner:
             interrupts=raw(interrupts_by_task(snapshot)),
             rest=rest_status(waits=bool(snapshot.next), failed=error is not None),
             error=None if error is None else raw(error_info(error)),
-            checkpoint_id=snapshot.config["configurable"].get("checkpoint_id"),
+            checkpoint_id=snapshot.config.get("configurable", {}).get("checkpoint_id"),
         )
 
     async def _start(self, graph: "Pregel[Any, Any, Any, Any]") -> tuple[RunnableConfig, Any]:
@@ -130,7 +132,7 @@ class Runner:
         if self._claimed.attempt > 1 and await self._has_begun(config):
             return config, None
         if self._arguments.checkpoint is not None:
-            config["configurable"].update(self._arguments.checkpoint)
+            config["configurable"] = {**config.get("configurable", {}), **self._arguments.checkpoint}
             if await self._saver.aget_tuple(config) is None:
                 raise NotFound(f"Checkpoint {self._arguments.checkpoint.get('checkpoint_id')} not found")
         elif self._claimed.after_interrupt and self._arguments.command is None and self._arguments.input is not None:
@@ -189,11 +191,16 @@ class Runner:
 
 def to_command(given: dict[str, Any]) -> Command[Any]:
     """The wire's `command` (`langgraph_sdk.schema.Command`) as LangGraph's."""
-    goto = given.get("goto") or ()
-    targets = goto if isinstance(goto, list | tuple) else [goto]
-    update = given.get("update")
+    goto: Any = given.get("goto") or ()
+    targets = cast("list[Any]", goto if isinstance(goto, list | tuple) else [goto])
+    update: Any = given.get("update")
     return Command(
-        update=[tuple(pair) for pair in update] if isinstance(update, list) else update,
+        update=[tuple(pair) for pair in cast("list[Any]", update)] if isinstance(update, list) else update,
         resume=given.get("resume"),
-        goto=[Send(item["node"], item.get("input")) if isinstance(item, dict) else item for item in targets],
+        goto=[_target(each) for each in targets],
     )
+
+
+def _target(given: Any) -> str | Send:
+    """A node's name, or a node with an input of its own."""
+    return given if isinstance(given, str) else Send(given["node"], given.get("input"))

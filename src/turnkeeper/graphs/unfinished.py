@@ -4,9 +4,10 @@ LangGraph stores the writes of a finished task beside the checkpoint of its step
 resumed, but drops them when a new input arrives first. Here they become part of the state before that input.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.pregel.debug import is_multiple_channel_write
 from langgraph.types import Command, PregelTask, StateUpdate
 
 if TYPE_CHECKING:
@@ -29,8 +30,11 @@ def _unfold(result: Any) -> Any:
     """A task that wrote a channel several times has its writes folded under `$writes`."""
     if not isinstance(result, dict):
         return result
-    folded = {key: value["$writes"] for key, value in result.items() if isinstance(value, dict) and "$writes" in value}
+    written = cast("dict[str, Any]", result)
+    folded = {key: value["$writes"] for key, value in written.items() if is_multiple_channel_write(value)}
     if not folded:
-        return result
-    plain = {key: value for key, value in result.items() if key not in folded}
-    return [Command(update=plain)] + [Command(update={key: write}) for key, writes in folded.items() for write in writes]
+        return written
+    plain = {key: value for key, value in written.items() if key not in folded}
+    return [Command(update=plain)] + [
+        Command(update={key: write}) for key, writes in folded.items() for write in writes
+    ]

@@ -1,1 +1,1 @@
-""""""
+"""The wire: routes, request bodies, answers that last."""

@@ -91,8 +91,8 @@ def _allowed(kind: Any, path: Iterable[str]) -> list[str]:
 
 def _alternatives(kind: Any) -> list[Any]:
     """A type and, in case of a union or a list, what it is made of."""
-    inner = [] if get_origin(kind) is Literal else get_args(kind)
-    return [kind] + [each for part in inner for each in _alternatives(part)]
+    inner: tuple[Any, ...] = () if get_origin(kind) is Literal else get_args(kind)
+    return [kind, *(each for part in inner for each in _alternatives(part))]
 
 
 def path_id(request: Request, name: str, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""Answers that last: event streams and results that are waited for. Both keep the line alive and notice a client that leaves."""
+"""Answers that last: event streams and awaited results. Both keep the line alive and notice a client that leaves."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -47,7 +47,7 @@ class LastingResponse:
         self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
         self._on_gone = on_gone
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Answer the request (ASGI)."""
         watcher = asyncio.create_task(self._watch(receive))
         try:
@@ -118,6 +118,8 @@ class WaitedResult(LastingResponse):
             await subscription.batch(HEARTBEAT)
             if subscription.ended is None and not subscription.closed:
                 await send({"type": "http.response.body", "body": b"\n", "more_body": True})
-        if subscription.ended is None:  # the server stops, or the client left: break off, so that nobody takes it for a result
+        if (
+            subscription.ended is None
+        ):  # the server stops, or the client left: break off, so that nobody takes it for a result
             raise ConnectionAbortedError
         await send({"type": "http.response.body", "body": await self._result(subscription.ended)})

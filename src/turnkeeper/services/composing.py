@@ -43,9 +43,7 @@ def _configuration(
     return config, {**decode(assistant.context), **said}
 
 
-def _arguments(
-    body: RunCreate, config: dict[str, Any], context: dict[str, Any], *, temporary: bool
-) -> dict[str, Any]:
+def _arguments(body: RunCreate, config: dict[str, Any], context: dict[str, Any], *, temporary: bool) -> dict[str, Any]:
     """The run's `kwargs`: what the worker executes and what clients see of it."""
     modes = body.stream_mode or DEFAULT_MODES
     return {
@@ -68,7 +66,7 @@ def _arguments(
 
 def _checkpoint(body: RunCreate) -> dict[str, Any] | None:
     """Where to go on from, if not from the newest state."""
-    given = {} if body.checkpoint is None else msgspec.to_builtins(body.checkpoint)
+    given: dict[str, Any] = {} if body.checkpoint is None else msgspec.to_builtins(body.checkpoint)
     given.pop("thread_id", None)
     checkpoint_id = body.checkpoint_id or given.get("checkpoint_id")
     return {"checkpoint_ns": "", **given, "checkpoint_id": checkpoint_id} if checkpoint_id else None

@@ -162,7 +162,7 @@ class AssistantPatch(msgspec.Struct, frozen=True):
     context: JsonObject | None = None
     metadata: JsonObject | None = None
     name: str | None = None
-    description: str | None | msgspec.UnsetType = msgspec.UNSET
+    description: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 AssistantField = Literal[
@@ -222,7 +222,4 @@ class BeforeBody(msgspec.Struct, frozen=True):
 def exclusive(config: ConfigBody | None, context: JsonObject | None) -> None:
     """`context` replaces `config.configurable`; both at once would leave open which counts. Raises `Impossible`."""
     if context and config is not None and config.configurable:
-        raise Impossible(
-            "Cannot specify both configurable and context. Prefer setting context alone."
-        )
-
+        raise Impossible("Cannot specify both configurable and context. Prefer setting context alone.")

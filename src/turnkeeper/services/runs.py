@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
 
 from turnkeeper.codec import decode, encode
 from turnkeeper.contracts import EventLog, Signals, Storage, Subscription

@@ -1,6 +1,6 @@
 """The state of threads: read at any checkpoint, edited, listed back through time."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -56,8 +56,10 @@ class StateService:
         return await self._loop.run(self._history(thread_id, query))
 
     async def update(self, thread_id: str, edit: StateEdit) -> dict[str, Any]:
-        """Edit a thread's state as if a node had. Returns the new checkpoint. Raises `Conflict` while it is busy,
-        `Impossible` when the graph does not take the edit, `NotFound`."""
+        """Edit a thread's state as if a node had. Returns the new checkpoint.
+
+        Raises `Conflict` while the thread is busy, `Impossible` when the graph does not take the edit, `NotFound`.
+        """
         return await self._loop.run(self._update(thread_id, edit))
 
     async def replay(self, thread_id: str, supersteps: Sequence[Superstep]) -> None:
@@ -119,7 +121,9 @@ class StateService:
         """Show clients the edited state."""
         head: RunnableConfig = {
             "configurable": {
-                key: value for key, value in opened.config["configurable"].items() if not key.startswith("checkpoint_")
+                key: value
+                for key, value in opened.config.get("configurable", {}).items()
+                if not key.startswith("checkpoint_")
             }
         }
         snapshot = await opened.graph.aget_state(head)
@@ -128,7 +132,7 @@ class StateService:
     @asynccontextmanager
     async def _open(
         self, thread_id: str, access: AccessContext, checkpoint: Mapping[str, Any]
-    ) -> AsyncIterator[Opened | None]:
+    ) -> AsyncGenerator[Opened | None]:
         """The graph the thread last ran with; `None` when it never ran. Raises `NotFound`."""
         thread = await self._storage.threads.get(thread_id)
         graph_id = decode(thread.metadata).get("graph_id")
@@ -149,7 +153,7 @@ class StateService:
 
 
 @contextmanager
-def _edits() -> Iterator[None]:
+def _edits() -> Generator[None]:
     """What a graph says of an edit it does not take is the caller's mistake."""
     try:
         yield
@@ -188,7 +192,7 @@ def _before(thread_id: str, before: str | BeforeBody | None) -> RunnableConfig |
 
 def _saved(thread_id: str, config: RunnableConfig) -> dict[str, Any]:
     """The new checkpoint in each of the places a client may look for it."""
-    configurable = config["configurable"]
+    configurable = config.get("configurable", {})
     checkpoint = {
         "thread_id": thread_id,
         "checkpoint_ns": configurable.get("checkpoint_ns", ""),
@@ -199,4 +203,3 @@ def _saved(thread_id: str, config: RunnableConfig) -> dict[str, Any]:
 
 def _no_checkpoint(address: Mapping[str, Any]) -> NotFound:
     return NotFound(f"Checkpoint {address.get('checkpoint_id')} not found")
-

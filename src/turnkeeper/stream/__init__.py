@@ -1,1 +1,1 @@
-""""""
+"""Event logs and wake-ups."""

@@ -28,7 +28,7 @@ class LocalSubscription:
         """See the contract."""
         return None if self._buffer else self._end
 
-    async def batch(self, timeout: float) -> list[Frame]:  # noqa: ASYNC109 - a heartbeat is due when nothing came
+    async def batch(self, timeout: float) -> list[Frame]:
         """See the contract."""
         if not (self._buffer or self._end or self.closed):
             loop = asyncio.get_running_loop()

@@ -1,1 +1,1 @@
-""""""
+"""Runs are claimed and executed here."""

@@ -1,7 +1,6 @@
 """One attempt at one run, as a story: open the graph, run it, stop it when told, write its end, tell its listeners."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +86,9 @@ class Attempt:
         if self._stopping:
             return await self._halted("interrupted")
         if self._claimed.attempt > MAX_ATTEMPTS:
-            return await self._failed(RuntimeError(f"The server stopped {MAX_ATTEMPTS} times while this run was going."))
+            return await self._failed(
+                RuntimeError(f"The server stopped {MAX_ATTEMPTS} times while this run was going.")
+            )
         self._work = asyncio.create_task(self._perform())
         await asyncio.wait({self._work, self._abandoned}, return_when=asyncio.FIRST_COMPLETED)
         return await self._judge(self._work)
@@ -143,5 +144,3 @@ def _forget(work: "asyncio.Task[Outcome]") -> None:
     """Take what an abandoned task comes to, so that nobody warns of it."""
     if not work.cancelled():
         work.exception()
-
-

@@ -50,7 +50,7 @@ class Worker:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._cancel, run_ids)
 
-    async def stop(self, timeout: float) -> None:  # noqa: ASYNC109 - a deadline for the runs, not for the caller
+    async def stop(self, timeout: float) -> None:
         """Claim no more, give the runs `timeout` seconds to end, put the rest back in the queue."""
         self._stopping = True
         self._work.set()

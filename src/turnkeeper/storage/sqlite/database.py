@@ -1,4 +1,4 @@
-"""One SQLite file: opened once, locked against a second server, migrated, then written by one thread and read by several."""
+"""One SQLite file: locked against a second server, migrated, then written by one thread and read by several."""
 
 import fcntl
 import os
@@ -29,7 +29,7 @@ class Database:
         self._readers = None if path == MEMORY else Readers(self._connect_reader)
 
     def open(self) -> None:
-        """Lock and migrate the file. Raises `ConfigError` when another server has it or its schema is newer than ours."""
+        """Lock and migrate the file. Raises `ConfigError` when another server has it or its schema is too new."""
         if self.path != MEMORY:
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.path)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from turnkeeper import lifecycle
-from turnkeeper.codec import encode
+from turnkeeper.codec import raw
 from turnkeeper.errors import Fenced, NotFound
 from turnkeeper.lifecycle import CancelAction, Move, RunStatus
 from turnkeeper.storage.queries import load
@@ -29,9 +29,7 @@ class Active(NamedTuple):
     attempt: int
 
 
-def stop(
-    connection: sqlite3.Connection, runs: list[Active], action: CancelAction, reason: str, now: str
-) -> Stopped:
+def stop(connection: sqlite3.Connection, runs: list[Active], action: CancelAction, reason: str, now: str) -> Stopped:
     """Stop runs. Those that never started are at their end; the others are told, and end when their attempt lets go.
 
     A waiting run that had started before a restart has left work in the state, so an attempt has to end it too.
@@ -45,14 +43,14 @@ def stop(
         if run.status == "pending" and run.attempt == 0:
             ended.append(_end_unstarted(connection, run, action, reason, now))
         else:
-            connection.execute(SQL.request_cancel, {"run_id": run.run_id, "action": action, "reason": reason, "now": now})
+            connection.execute(
+                SQL.request_cancel, {"run_id": run.run_id, "action": action, "reason": reason, "now": now}
+            )
             stopping.append(run.run_id)
     return Stopped(ended=tuple(ended), stopping=tuple(stopping), found=bool(ended or stopping))
 
 
-def _end_unstarted(
-    connection: sqlite3.Connection, run: Active, action: CancelAction, reason: str, now: str
-) -> Ended:
+def _end_unstarted(connection: sqlite3.Connection, run: Active, action: CancelAction, reason: str, now: str) -> Ended:
     _, status = lifecycle.MOVES[lifecycle.stop_move(action)]
     if status is None:
         connection.execute(SQL.delete_run, {"run_id": run.run_id, "thread_id": run.thread_id})
@@ -72,30 +70,21 @@ def finish(connection: sqlite3.Connection, run_id: str, attempt: int, outcome: O
         return _roll_back(connection, run_id, thread_id, attempt, reason, now)
     if status == "interrupted":
         stopped = {"error": "UserInterrupt", "message": reason or "interrupted"}
-        outcome = msgspec.structs.replace(outcome, error=msgspec.Raw(encode(stopped)))
-    connection.execute(
-        SQL.finish_run,
-        {
-            "run_id": run_id,
-            "attempt": attempt,
-            "status": status,
-            "checkpoint_id": outcome.checkpoint_id,
-            "now": now,
-        },
-    )
+        outcome = msgspec.structs.replace(outcome, error=raw(stopped))
+    ending = {"run_id": run_id, "attempt": attempt, "status": status, "checkpoint_id": outcome.checkpoint_id}
+    connection.execute(SQL.finish_run, {**ending, "now": now})
     threads.write_state(connection, thread_id, outcome, run_id, now)
     note(connection, thread_id, run_id, "ended", attempt, status, now)
-    more = _more(connection, thread_id)
     return Ended(
         run_id=run_id,
         thread_id=thread_id,
         status=status,
-        more=more,
         values=outcome.values,
         interrupts=outcome.interrupts,
         error=outcome.error,
         reason=reason,
         checkpoint_id=outcome.checkpoint_id,
+        more=_more(connection, thread_id),
     )
 
 

@@ -34,12 +34,36 @@ def thread(row: Row) -> Thread:
 
 def run(row: Row) -> Run:
     """A row of `get_run` or `list_runs`."""
-    return Run(*row[:6], raw(row[6]), raw(row[7]), *row[8:])
+    run_id, thread_id, assistant_id, created, updated, status, metadata, kwargs, strategy, reason = row
+    return Run(
+        run_id=run_id,
+        thread_id=thread_id,
+        assistant_id=assistant_id,
+        created_at=created,
+        updated_at=updated,
+        status=status,
+        metadata=raw(metadata),
+        kwargs=raw(kwargs),
+        multitask_strategy=strategy,
+        cancel_reason=reason,
+    )
 
 
 def assistant(row: Row) -> Assistant:
     """A row of `get_assistant` or `search_assistants`."""
-    return Assistant(*row[:4], raw(row[4]), raw(row[5]), raw(row[6]), *row[7:10])
+    assistant_id, graph_id, name, description, config, context, metadata, version, created, updated = row[:10]
+    return Assistant(
+        assistant_id=assistant_id,
+        graph_id=graph_id,
+        name=name,
+        description=description,
+        config=raw(config),
+        context=raw(context),
+        metadata=raw(metadata),
+        version=version,
+        created_at=created,
+        updated_at=updated,
+    )
 
 
 def claimed(row: Row, thread_head: Row) -> Claimed:

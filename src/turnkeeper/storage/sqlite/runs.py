@@ -10,7 +10,19 @@ from turnkeeper.lifecycle import CancelAction
 from turnkeeper.storage.queries import load
 from turnkeeper.storage.sqlite import assistants, endings, rows, threads
 from turnkeeper.storage.sqlite.database import Database
-from turnkeeper.types import Admitted, Claimed, Claims, Clock, Ended, Outcome, Run, RunRequest, Stopped, timestamp
+from turnkeeper.types import (
+    Admitted,
+    Claimed,
+    Claims,
+    Clock,
+    Composed,
+    Ended,
+    Outcome,
+    Run,
+    RunRequest,
+    Stopped,
+    timestamp,
+)
 
 SQL = load("sqlite", "runs")
 THREADS = load("sqlite", "threads")
@@ -28,9 +40,7 @@ class SqliteRuns:
     async def admit(self, requests: Sequence[RunRequest]) -> list[Admitted]:
         """See the contract."""
         now = timestamp(self._clock())
-        return await self._database.write(
-            lambda connection: [_admit(connection, request, now) for request in requests]
-        )
+        return await self._database.write(lambda connection: [_admit(connection, request, now) for request in requests])
 
     async def claim(self, limit: int) -> Claims:
         """See the contract."""
@@ -48,9 +58,7 @@ class SqliteRuns:
     async def finish(self, run_id: str, attempt: int, outcome: Outcome) -> Ended:
         """See the contract."""
         now = timestamp(self._clock())
-        return await self._database.write(
-            lambda connection: endings.finish(connection, run_id, attempt, outcome, now)
-        )
+        return await self._database.write(lambda connection: endings.finish(connection, run_id, attempt, outcome, now))
 
     async def release(self, run_id: str, attempt: int) -> None:
         """See the contract."""
@@ -102,15 +110,11 @@ class SqliteRuns:
         now = timestamp(self._clock())
         await self._database.write(lambda connection: endings.delete(connection, thread_id, run_id, now))
 
-    async def _stop(
-        self, statement: str, parameters: dict[str, str], action: CancelAction, reason: str
-    ) -> Stopped:
+    async def _stop(self, statement: str, parameters: dict[str, str], action: CancelAction, reason: str) -> Stopped:
         now = timestamp(self._clock())
 
         def job(connection: sqlite3.Connection) -> Stopped:
-            found = [
-                endings.Active(*row) for row in connection.execute(statement, parameters).fetchall()
-            ]
+            found = [endings.Active(*row) for row in connection.execute(statement, parameters).fetchall()]
             return endings.stop(connection, found, action, reason, now)
 
         return await self._database.write(job)
@@ -128,40 +132,31 @@ def _admit(connection: sqlite3.Connection, request: RunRequest, now: str) -> Adm
     if decision.stop_active is not None:
         reason = f"superseded by run {request.run_id} (multitask_strategy={request.strategy})"
         stopped = endings.stop(connection, active, decision.stop_active, reason, now)
-    composed = request.compose(assistant, thread_metadata)
-    connection.execute(
-        SQL.insert_run,
-        {
-            "run_id": request.run_id,
-            "thread_id": request.thread_id,
-            "assistant_id": request.assistant_id,
-            "graph_id": assistant.graph_id,
-            "strategy": request.strategy,
-            "metadata": bytes(composed.metadata).decode(),
-            "kwargs": bytes(composed.kwargs).decode(),
-            "due_at": request.due_at,
-            "now": now,
-        },
-    )
     belongs = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
-    connection.execute(
-        THREADS.touch_thread,
-        {"thread_id": request.thread_id, "metadata": text({**thread_metadata, **belongs}), "now": now},
-    )
-    endings.note(connection, request.thread_id, request.run_id, "created", 0, request.strategy, now)
-    run = Run(
-        run_id=request.run_id,
-        thread_id=request.thread_id,
-        assistant_id=request.assistant_id,
-        created_at=now,
-        updated_at=now,
-        status="pending",
-        metadata=composed.metadata,
-        kwargs=composed.kwargs,
-        multitask_strategy=request.strategy,
-        cancel_reason=None,
-    )
+    head = {"thread_id": request.thread_id, "metadata": text({**thread_metadata, **belongs})}
+    connection.execute(THREADS.touch_thread, {**head, "now": now})
+    run = _enqueue(connection, request, assistant.graph_id, request.compose(assistant, thread_metadata), now)
     return Admitted(run=run, stopped=stopped)
+
+
+def _enqueue(connection: sqlite3.Connection, request: RunRequest, graph_id: str, composed: Composed, now: str) -> Run:
+    """Put a run at the end of its thread's queue."""
+    metadata, kwargs = bytes(composed.metadata).decode(), bytes(composed.kwargs).decode()
+    row = {
+        "run_id": request.run_id,
+        "thread_id": request.thread_id,
+        "assistant_id": request.assistant_id,
+        "created_at": now,
+        "updated_at": now,
+        "status": "pending",
+        "metadata": metadata,
+        "kwargs": kwargs,
+        "multitask_strategy": request.strategy,
+        "cancel_reason": None,
+    }
+    connection.execute(SQL.insert_run, {**row, "graph_id": graph_id, "due_at": request.due_at})
+    endings.note(connection, request.thread_id, request.run_id, "created", 0, request.strategy, now)
+    return rows.run(tuple(row.values()))
 
 
 def _thread_metadata(connection: sqlite3.Connection, request: RunRequest, now: str) -> dict[str, object]:

@@ -141,9 +141,7 @@ def remove(connection: sqlite3.Connection, thread_id: str) -> bool:
     return removed is not None
 
 
-def write_state(
-    connection: sqlite3.Connection, thread_id: str, outcome: Outcome, run_id: str | None, now: str
-) -> None:
+def write_state(connection: sqlite3.Connection, thread_id: str, outcome: Outcome, run_id: str | None, now: str) -> None:
     """The newest state of a thread as clients see it; `run_id` is the run that made it, if any."""
     connection.execute(
         SQL.set_state,

@@ -22,7 +22,7 @@ order by seq;
 -- name: insert_run
 -- Admit a run: it waits in the queue of its thread. `seq` is the order of admission.
 insert into runs (run_id, thread_id, assistant_id, graph_id, status, multitask_strategy, metadata, kwargs, due_at, created_at, updated_at)
-values (:run_id, :thread_id, :assistant_id, :graph_id, 'pending', :strategy, :metadata, :kwargs, :due_at, :now, :now);
+values (:run_id, :thread_id, :assistant_id, :graph_id, :status, :multitask_strategy, :metadata, :kwargs, :due_at, :created_at, :updated_at);
 
 -- name: claim_run
 -- Hand the oldest due run whose thread has no running run to one attempt. The unique index `runs_one_running` backs this up.
