@@ -47,8 +47,8 @@ def _default(value: Any) -> Any:
     if hasattr(value, "_asdict"):
         return value._asdict()
     match value:
-        case bytes() | bytearray() | memoryview():
-            return base64.b64encode(bytes(value)).decode()
+        case bytes() | bytearray():
+            return base64.b64encode(value).decode()
         case set() | frozenset():
             return list(cast("set[Any]", value))
         case BaseException():

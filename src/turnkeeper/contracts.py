@@ -12,6 +12,7 @@ from turnkeeper.lifecycle import CancelAction
 from turnkeeper.types import (
     Admitted,
     Assistant,
+    Claimed,
     Claims,
     Ended,
     NewThread,
@@ -47,7 +48,8 @@ class RunStore(Protocol):
     async def finish(self, run_id: str, attempt: int, outcome: Outcome) -> Ended:
         """End an attempt and write its thread's newest state. A cancel accepted meanwhile decides how it ends.
 
-        Raises `Fenced` when the attempt no longer owns the run (I7).
+        Raises `Fenced` when the attempt no longer owns the run (I7), and whatever a deferred checkpoint failed with:
+        the run is as it was then, and may be finished again.
         """
         ...
 
@@ -179,8 +181,11 @@ class Storage(Protocol):
         """LangGraph's store: what graphs remember across threads."""
         ...
 
-    def run_checkpointer(self, run_id: str, attempt: int) -> "BaseCheckpointSaver[str]":
-        """Checkpoints written by one attempt; once it no longer owns its run, its writes raise `Fenced` (I7)."""
+    def run_checkpointer(self, claimed: Claimed, *, deferred: bool) -> "BaseCheckpointSaver[str]":
+        """Checkpoints written by one attempt; once it no longer owns its run, its writes raise `Fenced` (I7).
+
+        With `deferred` the puts are not waited for; one that fails makes the run's `finish` raise.
+        """
         ...
 
     def thread_checkpointer(self, thread_id: str) -> "BaseCheckpointSaver[str]":

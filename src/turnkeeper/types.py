@@ -151,6 +151,8 @@ class Claimed(msgspec.Struct, frozen=True):
     metadata: msgspec.Raw
     thread_metadata: msgspec.Raw
     temporary: bool
+    fresh: bool
+    """Whether nothing is stored of the thread's state yet."""
     after_interrupt: bool
     """Whether the run before was interrupted, so that its unfinished step may hold finished work."""
     cancel_action: CancelAction | None

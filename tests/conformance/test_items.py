@@ -559,9 +559,11 @@ async def test_a_read_prolongs_a_life_unless_told_not_to(
         await sqlite.aget(("a",), "k", refresh_ttl=refresh)
     else:
         await sqlite.asearch(("a",), refresh_ttl=refresh)
-    time.now += 40
-
+    time.now += MINUTE - 1
     assert lives(sqlite) is refresh
+
+    time.now += 1
+    assert not lives(sqlite)
 
 
 def test_only_what_a_search_gave_lives_longer(sqlite: SqliteStore, time: Time) -> None:

@@ -8,6 +8,7 @@ from langgraph_sdk import get_client, get_sync_client
 from langgraph_sdk.client import LangGraphClient, SyncLangGraphClient
 
 from tests.wire.live import DEADLINE, Gates, Live
+from tests.wire.talk import Talk
 
 
 @pytest.fixture(scope="session")
@@ -27,19 +28,19 @@ def gates(server: Live) -> Gates:
     return server.gates
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def client(server: Live) -> AsyncIterator[LangGraphClient]:
     async with get_client(url=server.url, api_key=None) as client:
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sync_client(server: Live) -> Iterator[SyncLangGraphClient]:
     with get_sync_client(url=server.url, api_key=None) as client:
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def http(server: Live) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=server.url, timeout=DEADLINE) as client:
         yield client
@@ -49,6 +50,11 @@ async def http(server: Live) -> AsyncIterator[httpx.AsyncClient]:
 async def thread(client: LangGraphClient) -> str:
     """The id of a new thread."""
     return (await client.threads.create())["thread_id"]
+
+
+@pytest.fixture
+def talk(client: LangGraphClient, gates: Gates, thread: str) -> Talk:
+    return Talk(client, gates, thread)
 
 
 @pytest.hookimpl(wrapper=True)

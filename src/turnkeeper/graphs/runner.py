@@ -65,6 +65,7 @@ class Runner:
             **cast("RunnableConfig", given),
             "run_id": uuid.UUID(claimed.run_id),
             "metadata": {
+                **given.get("metadata", {}),
                 **metadata,
                 "run_attempt": claimed.attempt,
                 "langgraph_version": LANGGRAPH_VERSION,

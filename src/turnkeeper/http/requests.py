@@ -1,15 +1,16 @@
 """Reading requests: bodies, path ids and query parameters, each refused with a message that names the field."""
 
-import math
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 from starlette.requests import Request
 
+from turnkeeper.codec import decode
 from turnkeeper.errors import Impossible, Invalid, TooLarge
+from turnkeeper.services.requests import BIGGEST
 
 T = TypeVar("T")
 
@@ -23,10 +24,12 @@ async def body(request: Request, kind: type[T]) -> T:
     """The request's JSON body as `kind`. Raises `Invalid` or `TooLarge`; an absent body counts as `{}`."""
     content = await _content(request)
     try:
+        if content:
+            decode(content)  # fields that pass through as they are have to be JSON through and through, too
         return msgspec.json.decode(content or b"{}", type=kind)
     except msgspec.ValidationError as error:
         raise Invalid(explain(error, kind)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except ValueError:
         raise Invalid("Invalid JSON in request body") from None
     except RecursionError:
         raise Impossible("Recursion limit reached: the body is nested too deep") from None
@@ -130,7 +133,7 @@ def choice(request: Request, name: str, allowed: tuple[str, ...], default: str |
     return given or default
 
 
-def number(request: Request, name: str, *, default: int, least: int, most: float = math.inf) -> int:
+def number(request: Request, name: str, *, default: int, least: int, most: int = BIGGEST) -> int:
     """A whole number in the query. Raises `Invalid`."""
     given = request.query_params.get(name, "")
     try:
@@ -138,13 +141,13 @@ def number(request: Request, name: str, *, default: int, least: int, most: float
     except ValueError:
         value = least - 1
     if not least <= value <= most:
-        upto = "" if most == math.inf else f" to {most}"
+        upto = "" if most == BIGGEST else f" to {most}"
         raise Invalid(f"{name}: '{given}' is not allowed; allowed are whole numbers from {least}{upto}")
     return value
 
 
-def words(request: Request, name: str) -> list[str]:
-    """A list in the query: repeated (Python SDK), as JSON (JavaScript SDK) or separated by commas."""
+def words(request: Request, name: str, allowed: Sequence[str]) -> list[str]:
+    """A list in the query: repeated (Python SDK), as JSON (JavaScript SDK) or separated by commas. Raises `Invalid`."""
     found: list[str] = []
     for given in request.query_params.getlist(name):
         if given.startswith("["):
@@ -154,4 +157,6 @@ def words(request: Request, name: str) -> list[str]:
                 raise Invalid(f"{name}: '{given}' is no list of words") from None
         else:
             found += [word for word in given.split(",") if word]
+    if unknown := [word for word in found if word not in allowed]:
+        raise Invalid(f"{name}: '{unknown[0]}' is not allowed; allowed are {', '.join(allowed)}")
     return found

@@ -1,6 +1,6 @@
 """The routes of runs, of a thread and stateless ones."""
 
-from typing import Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 from starlette.requests import Request
@@ -15,10 +15,11 @@ from turnkeeper.http.responses import fields, json
 from turnkeeper.http.sse import STREAM_HEADERS, EventStream, Gone, WaitedResult, only, render
 from turnkeeper.services.requests import RunCreate, RunsCancel
 from turnkeeper.services.runs import Listening, RunService
-from turnkeeper.types import Ended, Run
+from turnkeeper.types import Ended, Run, StreamMode
 
 STATUSES = ("pending", "running", "success", "error", "timeout", "interrupted")
 ACTIONS = ("interrupt", "rollback")
+MODES = get_args(StreamMode)
 MOST_RUNS = 1000
 
 
@@ -31,7 +32,7 @@ async def create(request: Request) -> Response:
 
 async def create_batch(request: Request) -> Response:
     """`POST /runs/batch`."""
-    bodies = await body(request, list[RunCreate])
+    bodies = await body(request, Annotated[list[RunCreate], msgspec.Meta(min_length=1)])
     return json(await _runs(request).create_batch(bodies))
 
 
@@ -60,7 +61,7 @@ async def list_runs(request: Request) -> Response:
         limit=number(request, "limit", default=10, least=1, most=MOST_RUNS),
         offset=number(request, "offset", default=0, least=0),
     )
-    return json(fields(found, [name for name in words(request, "select") if name in Run.__struct_fields__]))
+    return json(fields(found, words(request, "select", Run.__struct_fields__)))
 
 
 async def get(request: Request) -> Response:
@@ -92,7 +93,7 @@ async def join(request: Request) -> ASGIApp:
 async def join_stream(request: Request) -> ASGIApp:
     """`GET /threads/{thread_id}/runs/{run_id}/stream`."""
     thread_id, run_id = _ids(request)
-    leaving, modes = flag(request, "cancel_on_disconnect"), words(request, "stream_mode")
+    leaving, modes = flag(request, "cancel_on_disconnect"), words(request, "stream_mode", MODES)
     headers = {"location": request.url.path}
     try:
         found = await _runs(request).join(thread_id, run_id, frames=True)
@@ -117,8 +118,11 @@ async def cancel(request: Request) -> Response:
 async def cancel_many(request: Request) -> Response:
     """`POST /runs/cancel`."""
     given = await body(request, RunsCancel)
-    for run_id in given.run_ids or ():
-        as_uuid(run_id, "run")
+    given = msgspec.structs.replace(
+        given,
+        thread_id=given.thread_id and as_uuid(given.thread_id, "thread"),
+        run_ids=[as_uuid(run_id, "run") for run_id in given.run_ids or ()],
+    )
     await _runs(request).cancel_many(given, choice(request, "action", ACTIONS, "interrupt"))
     return Response(status_code=204)
 

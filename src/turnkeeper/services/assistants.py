@@ -9,7 +9,7 @@ from turnkeeper.codec import raw, text
 from turnkeeper.contracts import Storage
 from turnkeeper.errors import Impossible, Invalid, NotFound
 from turnkeeper.graphs.loader import Graphs
-from turnkeeper.services.requests import AssistantCreate, AssistantPatch, AssistantSearch
+from turnkeeper.services.requests import AssistantCreate, AssistantPatch, AssistantSearch, checked_config
 from turnkeeper.types import EMPTY, Assistant, Page, Select, system_assistant_id, uuid7
 
 
@@ -119,7 +119,7 @@ class AssistantService:
 
 
 def _filters(body: AssistantSearch) -> dict[str, Any]:
-    metadata = None if body.metadata is None else bytes(body.metadata).decode()
+    metadata = None if body.metadata is None else text(body.metadata)
     return {"graph_id": body.graph_id, "name": body.name, "metadata": metadata}
 
 

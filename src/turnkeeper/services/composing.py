@@ -5,10 +5,13 @@ from typing import Any
 import msgspec
 
 from turnkeeper.codec import decode, raw
-from turnkeeper.services.requests import RunCreate
+from turnkeeper.services.requests import CheckpointBody, ConfigBody, RunCreate
 from turnkeeper.types import Assistant, Composed
 
 DEFAULT_MODES = ["values"]
+
+ADDRESS = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
+"""Keys of `configurable` that say where the run goes on; that comes from the path and from `checkpoint`."""
 
 
 def composer(body: RunCreate, run_id: str, thread_id: str, *, temporary: bool, recursion_limit: int) -> Any:
@@ -31,16 +34,26 @@ def _configuration(
     body: RunCreate, assistant: Assistant, recursion_limit: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The request's config and context over the assistant's. Each of `context` and `configurable` mirrors the other."""
-    given = {} if body.config is None else msgspec.structs.asdict(body.config)
-    stored = decode(assistant.config)
+    given = _said(msgspec.to_builtins(body.config or ConfigBody()))
+    stored = _said(decode(assistant.config))
     said = body.context or given.get("configurable") or {}
     config = {
         "recursion_limit": recursion_limit,
         **stored,
-        **{key: value for key, value in given.items() if value is not None},
-        "configurable": {**stored.get("configurable", {}), **said},
+        **given,
+        "configurable": _usable({**stored.get("configurable", {}), **said}),
     }
-    return config, {**decode(assistant.context), **said}
+    return config, _usable({**decode(assistant.context), **said})
+
+
+def _said(config: dict[str, Any]) -> dict[str, Any]:
+    """What a config says of what runs can use."""
+    return {key: value for key, value in config.items() if value is not None and key in ConfigBody.__struct_fields__}
+
+
+def _usable(configurable: dict[str, Any]) -> dict[str, Any]:
+    """Without the keys that are LangGraph's own business: a client's would break the run."""
+    return {key: value for key, value in configurable.items() if key not in ADDRESS and not key.startswith("__pregel_")}
 
 
 def _arguments(body: RunCreate, config: dict[str, Any], context: dict[str, Any], *, temporary: bool) -> dict[str, Any]:

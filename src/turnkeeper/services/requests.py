@@ -5,12 +5,15 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from turnkeeper import lifecycle
-from turnkeeper.errors import Impossible
+from turnkeeper.errors import Impossible, Invalid
 from turnkeeper.types import NULL, StreamMode
+
+BIGGEST = 2**63 - 1
+"""The greatest integer the database takes."""
 
 JsonObject = dict[str, Any]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
-Offset = Annotated[int, msgspec.Meta(ge=0)]
+Offset = Annotated[int, msgspec.Meta(ge=0, le=BIGGEST)]
 
 
 class RunCreate(msgspec.Struct, frozen=True):
@@ -46,7 +49,7 @@ class CommandBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a run does before its graph goes on (`langgraph_sdk.schema.Command`)."""
 
     update: JsonObject | list[tuple[str, Any]] | None = None
-    resume: msgspec.Raw | None = None
+    resume: Any = None
     goto: "str | SendBody | list[str | SendBody] | None" = None
 
 
@@ -58,11 +61,14 @@ class SendBody(msgspec.Struct, frozen=True):
 
 
 class ConfigBody(msgspec.Struct, frozen=True):
-    """`langgraph_sdk.schema.Config`."""
+    """`langgraph_sdk.schema.Config`, and what else of LangChain's `RunnableConfig` JSON can say."""
 
     tags: list[str] | None = None
     recursion_limit: int | None = None
     configurable: JsonObject | None = None
+    metadata: JsonObject | None = None
+    run_name: str | None = None
+    max_concurrency: int | None = None
 
 
 class CheckpointBody(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -129,8 +135,8 @@ ThreadField = Literal[
 class ThreadSearch(msgspec.Struct, frozen=True):
     """Which threads, in what order."""
 
-    metadata: msgspec.Raw | None = None
-    values: msgspec.Raw | None = None
+    metadata: JsonObject | None = None
+    values: JsonObject | None = None
     ids: list[str] | None = None
     status: lifecycle.ThreadStatus | None = None
     limit: Limit | None = None
@@ -174,7 +180,7 @@ AssistantField = Literal[
 class AssistantSearch(msgspec.Struct, frozen=True):
     """Which assistants, in what order."""
 
-    metadata: msgspec.Raw | None = None
+    metadata: JsonObject | None = None
     graph_id: str | None = None
     name: str | None = None
     limit: Limit | None = None
@@ -217,6 +223,19 @@ class BeforeBody(msgspec.Struct, frozen=True):
     checkpoint_id: str | None = None
     checkpoint_ns: str | None = None
     configurable: JsonObject | None = None
+
+
+def checked_config(config: JsonObject) -> JsonObject:
+    """`config` as it is, once it is known that runs can use it. Raises `Invalid`."""
+    try:
+        msgspec.convert({"config": config}, _Configured)
+    except msgspec.ValidationError as error:
+        raise Invalid(str(error)) from None
+    return config
+
+
+class _Configured(msgspec.Struct, frozen=True):
+    config: ConfigBody
 
 
 def exclusive(config: ConfigBody | None, context: JsonObject | None) -> None:

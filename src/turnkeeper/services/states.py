@@ -7,14 +7,14 @@ from typing import Any, cast
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
-from langgraph.errors import InvalidUpdateError
+from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.store.base import BaseStore
 from langgraph.types import Command, StateSnapshot, StateUpdate
 from langgraph_sdk.runtime import AccessContext
 
 from turnkeeper.codec import decode, raw
 from turnkeeper.contracts import Storage
-from turnkeeper.errors import Impossible, NotFound
+from turnkeeper.errors import Impossible, NotFound, TurnkeeperError
 from turnkeeper.graphs.factories import Graph
 from turnkeeper.graphs.loader import Graphs
 from turnkeeper.graphs.loop import LoopThread
@@ -68,11 +68,28 @@ class StateService:
 
     async def at_end(self, ended: Ended) -> Ended:
         """The end of a run with the values it left, read from its last checkpoint."""
-        if ended.checkpoint_id is None:
+        state = await self._loop.run(self._left_by(ended))
+        if state is None:
             return ended
-        state = await self.get(ended.thread_id, {"checkpoint_id": ended.checkpoint_id}, subgraphs=False)
         waiting = {task["id"]: task["interrupts"] for task in state["tasks"] if task["interrupts"]}
         return msgspec.structs.replace(ended, values=raw(state["values"]), interrupts=raw(waiting))
+
+    async def _left_by(self, ended: Ended) -> dict[str, Any] | None:
+        """The state at a run's last checkpoint, seen through the graph that made it; `None` if it wrote none."""
+        last = await self._last_checkpoint(ended)
+        if last is None:
+            return None
+        graph_id = last.metadata.get("graph_id")
+        async with self._open(ended.thread_id, "threads.read", _address(last.config), graph_id) as opened:
+            return None if opened is None else thread_state(await opened.graph.aget_state(opened.config))
+
+    async def _last_checkpoint(self, ended: Ended) -> CheckpointTuple | None:
+        saver = self._storage.thread_checkpointer(ended.thread_id)
+        configurable = {"thread_id": ended.thread_id, "checkpoint_ns": ""}
+        if ended.checkpoint_id is not None:
+            return await saver.aget_tuple({"configurable": {**configurable, "checkpoint_id": ended.checkpoint_id}})
+        found = saver.alist({"configurable": configurable}, filter={"run_id": ended.run_id}, limit=1)
+        return await anext(found, None)
 
     async def _get(self, thread_id: str, checkpoint: Mapping[str, Any], *, subgraphs: bool) -> dict[str, Any]:
         async with self._open(thread_id, "threads.read", checkpoint) as opened:
@@ -157,8 +174,10 @@ def _edits() -> Generator[None]:
     """What a graph says of an edit it does not take is the caller's mistake."""
     try:
         yield
-    except (InvalidUpdateError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise Impossible(f"The graph does not take this update: {error}") from error
+    except TurnkeeperError:
+        raise
+    except Exception as error:
+        raise Impossible(f"The graph does not take this update: {type(error).__name__}: {error}") from error
 
 
 def _outcome(snapshot: StateSnapshot) -> Outcome:
@@ -199,6 +218,11 @@ def _saved(thread_id: str, config: RunnableConfig) -> dict[str, Any]:
         "checkpoint_id": configurable["checkpoint_id"],
     }
     return {"checkpoint": checkpoint, "configurable": checkpoint, "checkpoint_id": checkpoint["checkpoint_id"]}
+
+
+def _address(config: RunnableConfig) -> dict[str, Any]:
+    configurable = config["configurable"]
+    return {key: configurable[key] for key in ("checkpoint_ns", "checkpoint_id")}
 
 
 def _no_checkpoint(address: Mapping[str, Any]) -> NotFound:

@@ -14,7 +14,7 @@ from turnkeeper.services.states import StateService
 from turnkeeper.types import NewThread, Page, Select, Thread, uuid7
 
 MOST_EXTRACTS = 10
-_PATH = re.compile(r"^(values|metadata|config|interrupts)((?:\.[^.\[\]]+|\[-?\d+\])+)$")
+_PATH = re.compile(r"^(values|metadata|config|interrupts)((?:\.[^.\[\]]+|\[-?\d{1,9}\])+)$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(-?\d+)\]")
 
 
@@ -80,14 +80,10 @@ class ThreadService:
 def _filters(body: ThreadSearch) -> dict[str, Any]:
     return {
         "ids": text(body.ids) if body.ids else None,
-        "metadata": _json(body.metadata),
-        "values": _json(body.values),
+        "metadata": None if body.metadata is None else text(body.metadata),
+        "values": None if body.values is None else text(body.values),
         "status": body.status,
     }
-
-
-def _json(given: msgspec.Raw | None) -> str | None:
-    return None if given is None or bytes(given) == b"null" else bytes(given).decode()
 
 
 def _ttl(body: TtlBody | None) -> msgspec.Raw | None:

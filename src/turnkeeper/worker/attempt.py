@@ -40,7 +40,7 @@ class Attempt:
         self._parts = parts
         self._claimed = claimed
         self._arguments = msgspec.json.decode(claimed.kwargs, type=RunArguments)
-        saver = parts.storage.run_checkpointer(claimed.run_id, claimed.attempt)
+        saver = parts.storage.run_checkpointer(claimed, deferred=self._arguments.durability != "sync")
         self._runner = Runner(claimed, self._arguments, saver, self._emit)
         self._work: asyncio.Task[Outcome] | None = None
         self._stopping = claimed.cancel_action is not None
@@ -54,11 +54,21 @@ class Attempt:
             if outcome is None:
                 await self._parts.storage.runs.release(self._claimed.run_id, self._claimed.attempt)
                 return None
-            ended = await self._parts.storage.runs.finish(self._claimed.run_id, self._claimed.attempt, outcome)
+            ended = await self._finish(outcome)
         except Fenced:
             return None
         self._parts.events.end(ended)
         return ended
+
+    async def _finish(self, outcome: Outcome) -> Ended:
+        """Write the end. A checkpoint that could not be stored turns a success into an error."""
+        finish = self._parts.storage.runs.finish
+        try:
+            return await finish(self._claimed.run_id, self._claimed.attempt, outcome)
+        except Fenced:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run must end
+            return await finish(self._claimed.run_id, self._claimed.attempt, await self._failed(error))
 
     def stop(self) -> None:
         """The run was cancelled: cancel its graph, and wait no longer than `cancel_grace` for it."""

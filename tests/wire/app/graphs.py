@@ -48,8 +48,11 @@ def chain(*names: str, **special: Node) -> StateGraph[State]:
 
 
 async def boom(state: State, config: RunnableConfig) -> Update:
-    """Fail, as code does."""
+    """Fail, as code does; an input with the tag `fine` gets through."""
+    if state["tag"] == "fine":
+        return await step("boom")(state, config)
     async with visit(config, f"{state['tag']}.boom"):
+        note(config, f"{state['tag']}.boom failed")
         raise ValueError("boom!")
 
 
@@ -132,7 +135,8 @@ def child_graph() -> StateGraph[ChildState]:
 
 steps = chain("n1", "n2", "n3").compile(name="steps")
 fails = chain("n1", "boom", boom=boom).compile(name="fails")
-stubborn = chain("n1", "swallow", "tidy", "n2", swallow=swallow, tidy=tidy).compile(name="stubborn")
+stubborn = chain("n1", "swallow", "n2", swallow=swallow).compile(name="stubborn")
+tidying = chain("n1", "tidy", "n2", tidy=tidy).compile(name="tidying")
 blocking = blocking_graph().compile(name="blocking")
 parallel = parallel_graph().compile(name="parallel")
 subgraph = nested_graph().compile(name="subgraph")

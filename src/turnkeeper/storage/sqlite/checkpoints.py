@@ -21,7 +21,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from turnkeeper.storage.sqlite import checkpoint_removal as removal
 from turnkeeper.storage.sqlite.channels import KnownLists, Place, Stale
-from turnkeeper.storage.sqlite.checkpoint_puts import address, checkpoint_put, writes_put
+from turnkeeper.storage.sqlite.checkpoint_puts import CheckpointPut, address, checkpoint_put, writes_put
 from turnkeeper.storage.sqlite.checkpoint_rows import (
     Loaded,
     config_of,
@@ -33,6 +33,7 @@ from turnkeeper.storage.sqlite.checkpoint_rows import (
     read,
 )
 from turnkeeper.storage.sqlite.database import Database
+from turnkeeper.storage.sqlite.deferred import DeferredWrites
 from turnkeeper.storage.sqlite.spans import KnownList
 
 T = TypeVar("T")
@@ -55,16 +56,18 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         run_id: str | None = None,
         guard: Guard | None = None,
         serde: SerializerProtocol | None = None,
+        deferred: DeferredWrites | None = None,
     ) -> None:
         """`run_id` is whose everything put here is; without it the metadata's `run_id` counts.
 
         `guard` runs first in the transaction of every write. What it raises (`Fenced`, `Conflict`) the caller gets,
-        and nothing is written.
+        and nothing is written. With `deferred` the async puts return before they are on disk.
         """
         super().__init__(serde=serde or JsonPlusSerializer())
         self._database = database
         self._run_id = run_id
         self._guard = guard
+        self._deferred = deferred
         self._lists = KnownLists()  # shared by the copies `with_allowlist` makes
 
     def get_next_version(self, current: str | float | None, channel: None) -> str:  # noqa: ARG002 - LangGraph's signature
@@ -74,10 +77,14 @@ class SqliteSaver(BaseCheckpointSaver[str]):
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that `config` names, or the newest of its thread and namespace."""
+        if self._deferred is not None and self._deferred.fresh:
+            return None
+        await self._settle()
         return self._learn(await self._database.read(partial(self._read, config)))
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """`aget_tuple`, blocking."""
+        self._settle_sync()
         return self._learn(self._database.read_sync(partial(self._read, config)))
 
     async def alist(
@@ -89,6 +96,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """Checkpoints, newest first; `filter` is what their metadata must equal."""
+        await self._settle()
         seqs = await self._database.read(partial(_find_all, config, before))
         for page in _pages(seqs):
             for loaded in await self._database.read(partial(self._read_page, page, filter, limit)):
@@ -107,6 +115,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
         """`alist`, blocking."""
+        self._settle_sync()
         seqs = self._database.read_sync(partial(_find_all, config, before))
         for page in _pages(seqs):
             for loaded in self._database.read_sync(partial(self._read_page, page, filter, limit)):
@@ -123,15 +132,17 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Store a checkpoint; returns the config that names it, once it is on disk."""
+        """Store a checkpoint; returns the config that names it."""
+        put = self._checkpoint(config, checkpoint, metadata, new_versions)
+        if self._deferred is not None and not put.channels.lists:  # where lists are stored, the next put builds on
+            self._deferred.post(self._guarded(put.run))
+            return self._stored(config, checkpoint, {})
         try:
-            known = await self._database.write(
-                self._guarded(self._checkpoint(config, checkpoint, metadata, new_versions))
-            )
+            known = await self._database.write(self._guarded(put.run))
         except Stale:
             self._lists.forget()
             known = await self._database.write(
-                self._guarded(self._checkpoint(config, checkpoint, metadata, new_versions))
+                self._guarded(self._checkpoint(config, checkpoint, metadata, new_versions).run)
             )
         return self._stored(config, checkpoint, known)
 
@@ -145,12 +156,12 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         """`aput`, blocking."""
         try:
             known = self._database.write_sync(
-                self._guarded(self._checkpoint(config, checkpoint, metadata, new_versions))
+                self._guarded(self._checkpoint(config, checkpoint, metadata, new_versions).run)
             )
         except Stale:
             self._lists.forget()
             known = self._database.write_sync(
-                self._guarded(self._checkpoint(config, checkpoint, metadata, new_versions))
+                self._guarded(self._checkpoint(config, checkpoint, metadata, new_versions).run)
             )
         return self._stored(config, checkpoint, known)
 
@@ -159,7 +170,10 @@ class SqliteSaver(BaseCheckpointSaver[str]):
     ) -> None:
         """Store what a task wrote on top of a checkpoint."""
         put = writes_put(config, writes, task_id, task_path, run_id=self._run_id, serde=self.serde)
-        await self._database.write(self._guarded(put.run))
+        if self._deferred is not None:
+            self._deferred.post(self._guarded(put.run))
+        else:
+            await self._database.write(self._guarded(put.run))
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -172,12 +186,14 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """What each channel's ancestors wrote, back to the nearest checkpoint that stored its value."""
+        await self._settle()
         return await self._database.read(partial(self._history, config, channels))
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """`aget_delta_channel_history`, blocking."""
+        self._settle_sync()
         return self._database.read_sync(partial(self._history, config, channels))
 
     async def adelete_thread(self, thread_id: str) -> None:
@@ -216,16 +232,25 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         """`aprune`, blocking."""
         self._database.write_sync(self._guarded(lambda connection: removal.prune(connection, thread_ids, strategy)))
 
+    async def _settle(self) -> None:
+        """What was put must be seen by the reads that follow."""
+        if self._deferred is not None:
+            await self._deferred.settle()
+
+    def _settle_sync(self) -> None:
+        if self._deferred is not None:
+            self._deferred.settle_sync()
+
     def _checkpoint(
         self,
         config: RunnableConfig,
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
-    ) -> Callable[[sqlite3.Connection], dict[Place, KnownList]]:
+    ) -> CheckpointPut:
         return checkpoint_put(
             config, checkpoint, metadata, new_versions, run_id=self._run_id, serde=self.serde, lists=self._lists
-        ).run
+        )
 
     def _guarded(self, job: Callable[[sqlite3.Connection], T]) -> Callable[[sqlite3.Connection], T]:
         guard = self._guard

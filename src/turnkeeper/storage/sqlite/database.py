@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from turnkeeper.errors import ConfigError
 from turnkeeper.storage.sqlite.functions import register
@@ -48,6 +48,10 @@ class Database:
     async def write(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Run `job` in a transaction; returns once it is on disk."""
         return await self._writer.run(job)
+
+    def post(self, job: Callable[[sqlite3.Connection], Any], failed: Callable[[BaseException], None]) -> None:
+        """`write` without waiting; `failed` is called on the writer's thread if the job fails."""
+        self._writer.post(job, failed)
 
     async def read(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Run a job that only reads; it sees everything whose `write` has returned."""

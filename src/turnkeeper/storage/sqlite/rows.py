@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from turnkeeper.lifecycle import thread_status
-from turnkeeper.types import NULL, Assistant, Claimed, Ended, Run, Thread
+from turnkeeper.types import EMPTY, NULL, Assistant, Claimed, Ended, Run, Thread
 
 Row = tuple[Any, ...]
 
@@ -69,7 +69,7 @@ def assistant(row: Row) -> Assistant:
 def claimed(row: Row, thread_head: Row) -> Claimed:
     """A row of `claim_run` with its thread's `thread_head`."""
     run_id, thread_id, assistant_id, graph_id, attempt, kwargs, metadata, cancel_action = row
-    thread_metadata, temporary, last_status = thread_head
+    thread_metadata, temporary, last_status, untouched = thread_head
     return Claimed(
         run_id=run_id,
         thread_id=thread_id,
@@ -80,20 +80,21 @@ def claimed(row: Row, thread_head: Row) -> Claimed:
         metadata=raw(metadata),
         thread_metadata=raw(thread_metadata),
         temporary=bool(temporary),
+        fresh=bool(untouched) and attempt == 1,
         after_interrupt=last_status == "interrupted",
         cancel_action=cancel_action,
     )
 
 
 def end(row: Row) -> Ended:
-    """A row of `run_end`: values, interrupts and error only where the run is its thread's newest."""
+    """A row of `run_end`: values and interrupts only where the run is its thread's newest."""
     run_id, thread_id, status, reason, checkpoint_id, values, interrupts, error = row
     return Ended(
         run_id=run_id,
         thread_id=thread_id,
         status=status,
         values=None if values is None else raw(values),
-        interrupts=raw(interrupts),
+        interrupts=EMPTY if interrupts is None else raw(interrupts),
         error=None if error is None else raw(error),
         reason=reason,
         checkpoint_id=checkpoint_id,

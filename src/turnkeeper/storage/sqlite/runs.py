@@ -33,9 +33,11 @@ BUSY = "Thread is already running a task. Wait for it to finish or choose a diff
 class SqliteRuns:
     """Implements `contracts.RunStore`."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, failures: dict[str, BaseException]) -> None:
+        """`failures`: what went wrong with writes nobody waited for, by run."""
         self._database = database
         self._clock = clock
+        self._failures = failures
 
     async def admit(self, requests: Sequence[RunRequest]) -> list[Admitted]:
         """See the contract."""
@@ -58,7 +60,13 @@ class SqliteRuns:
     async def finish(self, run_id: str, attempt: int, outcome: Outcome) -> Ended:
         """See the contract."""
         now = timestamp(self._clock())
-        return await self._database.write(lambda connection: endings.finish(connection, run_id, attempt, outcome, now))
+
+        def job(connection: sqlite3.Connection) -> Ended:
+            if failure := self._failures.pop(run_id, None):
+                raise failure
+            return endings.finish(connection, run_id, attempt, outcome, now)
+
+        return await self._database.write(job)
 
     async def release(self, run_id: str, attempt: int) -> None:
         """See the contract."""

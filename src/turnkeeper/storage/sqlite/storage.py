@@ -8,10 +8,11 @@ from turnkeeper.storage.sqlite import endings, runs
 from turnkeeper.storage.sqlite.assistants import SqliteAssistants
 from turnkeeper.storage.sqlite.checkpoints import SqliteSaver
 from turnkeeper.storage.sqlite.database import Database
+from turnkeeper.storage.sqlite.deferred import DeferredWrites
 from turnkeeper.storage.sqlite.items import SqliteStore
 from turnkeeper.storage.sqlite.runs import SqliteRuns
 from turnkeeper.storage.sqlite.threads import SqliteThreads
-from turnkeeper.types import Clock
+from turnkeeper.types import Claimed, Clock
 
 
 class SqliteStorage:
@@ -20,18 +21,21 @@ class SqliteStorage:
     def __init__(self, path: str, clock: Clock = time.time) -> None:
         """`path` is a file or `:memory:`."""
         self._database = Database(path)
-        self.runs = SqliteRuns(self._database, clock)
+        self._failures: dict[str, BaseException] = {}
+        self.runs = SqliteRuns(self._database, clock, self._failures)
         self.threads = SqliteThreads(self._database, clock)
         self.assistants = SqliteAssistants(self._database, clock)
         self.items = SqliteStore(self._database, clock)
 
-    def run_checkpointer(self, run_id: str, attempt: int) -> SqliteSaver:
+    def run_checkpointer(self, claimed: Claimed, *, deferred: bool) -> SqliteSaver:
         """See the contract."""
+        run_id, attempt = claimed.run_id, claimed.attempt
 
         def guard(connection: sqlite3.Connection) -> None:
             endings.owned(connection, run_id, attempt)
 
-        return SqliteSaver(self._database, run_id=run_id, guard=guard)
+        writes = DeferredWrites(self._database, run_id, self._failures, fresh=claimed.fresh) if deferred else None
+        return SqliteSaver(self._database, run_id=run_id, guard=guard, deferred=writes)
 
     def thread_checkpointer(self, thread_id: str) -> SqliteSaver:
         """See the contract."""

@@ -84,6 +84,15 @@ class Writer:
         self._submit(job, done)
         return await future
 
+    def post(self, job: Job, failed: Callable[[BaseException], None]) -> None:
+        """Hand over `job` without waiting; `failed` is called on the writer's thread if it fails."""
+
+        def done(_: object, error: BaseException | None) -> None:
+            if error is not None:
+                failed(error)
+
+        self._submit(job, done)
+
     def _submit(self, job: Job, done: Done) -> None:
         if self._closed:
             raise Unavailable("The database is closed.")

@@ -25,7 +25,7 @@ select seq, ttl_minutes is not null, namespace, key, created_at, updated_at, val
 from items
 where seq in (select seq from items where namespace >= :first and namespace < :last)
   and (expires_at is null or expires_at > :now)
-order by seq
+order by seq desc
 limit :limit offset :offset;
 
 -- name: list_namespaces

@@ -51,7 +51,7 @@ where run_id = :run_id and attempt = :attempt and status = 'running';
 -- name: finish_run
 -- End an attempt; no row when the attempt no longer owns the run.
 update runs
-set status = :status, checkpoint_id = :checkpoint_id, updated_at = :now
+set status = :status, checkpoint_id = :checkpoint_id, error = :error, updated_at = :now
 where run_id = :run_id and attempt = :attempt and status = 'running'
 returning thread_id;
 
@@ -103,11 +103,15 @@ where status in ('pending', 'running') and (:status = 'all' or status = :status)
 order by seq;
 
 -- name: run_end
--- What is known of a run's end.
-select runs.run_id, runs.thread_id, runs.status, runs.cancel_reason, runs.checkpoint_id,
+-- What is known of a run's end. The thread's row has what its newest run left; an earlier one left its last checkpoint.
+select runs.run_id, runs.thread_id, runs.status, runs.cancel_reason,
+  coalesce(runs.checkpoint_id, (
+    select max(checkpoint_id) from checkpoints
+    where checkpoints.run_id = runs.run_id and checkpoints.thread_id = runs.thread_id and checkpoint_ns = ''
+  )),
   case when threads.last_run = runs.run_id then threads.state_values end,
   case when threads.last_run = runs.run_id then threads.interrupts end,
-  case when threads.last_run = runs.run_id then threads.error end
+  runs.error
 from runs join threads on threads.thread_id = runs.thread_id
 where runs.run_id = :run_id and runs.thread_id = :thread_id;
 

@@ -14,7 +14,8 @@ returning thread_id;
 
 -- name: thread_head
 -- What admitting or finishing a run needs to know of its thread.
-select metadata, temporary, (select status from runs where run_id = threads.last_run)
+select metadata, temporary, (select status from runs where run_id = threads.last_run),
+  last_run is null and state_values is null
 from threads
 where thread_id = :thread_id;
 

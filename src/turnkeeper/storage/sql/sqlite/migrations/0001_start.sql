@@ -57,6 +57,7 @@ create table runs (
   cancel_action text check (cancel_action in ('interrupt', 'rollback')),
   cancel_reason text,
   checkpoint_id text,
+  error text,
   created_at text not null,
   updated_at text not null
 );
