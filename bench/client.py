@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import httptools
 import orjson
 
-TIMEOUT = 120.0
+TIMEOUT = 60.0
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 
 
@@ -126,8 +126,9 @@ class Client:
         try:
             async with asyncio.timeout(TIMEOUT):
                 reply = await connection.send(head.encode() + b"content-type: application/json\r\n\r\n" + body)
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            error.add_note(f"{method} {path}")
             raise
         self._idle.append(connection)
         return reply

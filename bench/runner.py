@@ -48,7 +48,7 @@ async def _measure(result: Result, size: Size, column: str, driver: Driver) -> N
         result.samples[column].append(sample)
     except Exception as error:  # noqa: BLE001
         # One broken server must not hide the figures of the others; the fault still fails the benchmark.
-        driver.fault(f"{type(error).__name__}: {error}\n{driver.server.log_tail()}")
+        driver.fault(f"{error!r} {getattr(error, '__notes__', '')}\n{driver.server.log_tail()}")
     finally:
         driver.client.close()
     result.faults += driver.faults

@@ -1,17 +1,18 @@
 """A server as a child process that never outlives its parent."""
 
-import os
 import signal
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
+READY = b"r"
 PATIENCE = 30.0
 """Seconds a server that was asked to stop is waited for; it normally needs a fraction of one."""
 
 
 class Child:
-    """A running server. It holds one end of a pipe, and stops by itself when ours is gone."""
+    """A running server. It holds one end of a line to us: it says there when it is ready, and stops if we are gone."""
 
     def __init__(
         self,
@@ -21,20 +22,29 @@ class Child:
         environ: Mapping[str, str] | None = None,
         output: IO[Any] | None = None,
     ) -> None:
-        theirs, self._ours = os.pipe()
+        self._line, theirs = socket.socketpair()
+        self._line.setblocking(False)  # noqa: FBT003  its name says it
         self._process = subprocess.Popen(  # noqa: S603  our own command
-            [*command, "--parent-fd", str(theirs)],
-            pass_fds=(*pass_fds, theirs),
+            [*command, "--parent-fd", str(theirs.fileno())],
+            pass_fds=(*pass_fds, theirs.fileno()),
             env=environ,
             stdout=output,
             stderr=subprocess.STDOUT if output else None,
         )
-        os.close(theirs)
+        theirs.close()
 
     @property
     def exit_code(self) -> int | None:
         """`None` while it runs."""
         return self._process.poll()
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether it has served."""
+        try:
+            return self._line.recv(1, socket.MSG_PEEK) == READY
+        except BlockingIOError:
+            return False
 
     def stop(self) -> int:
         """Let it finish what it must, and wait for that; its exit code."""
@@ -49,7 +59,5 @@ class Child:
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end."""
         code = self._process.wait(timeout)
-        if self._ours is not None:
-            os.close(self._ours)
-            self._ours = None
+        self._line.close()
         return code

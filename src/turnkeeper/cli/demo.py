@@ -1,6 +1,5 @@
 """`turnkeeper demo`: a real server, the example agent, and a second message that comes too early."""
 
-import asyncio
 import sys
 import tempfile
 import time
@@ -63,6 +62,8 @@ def demo(screen: Screen, *, strategy: str, keep: bool, port: int | None) -> int:
 @contextmanager
 def _server(folder: Path, config: Path, port: int) -> Generator["Child"]:
     """A server with a database of its own, ready to be talked to, stopped at the end."""
+    import asyncio
+
     from turnkeeper.cli.child import Child
 
     command = [sys.executable, "-P", "-m", "turnkeeper", "serve", "--host", HOST, "--port", str(port)]
@@ -81,6 +82,8 @@ def _server(folder: Path, config: Path, port: int) -> Generator["Child"]:
 
 async def _ready(server: "Child", port: int) -> bool:
     """Wait until `/ok` answers; `False` if the server ends before, or takes too long."""
+    import asyncio
+
     import httpx
 
     deadline = time.monotonic() + START_SECONDS
@@ -95,6 +98,8 @@ async def _ready(server: "Child", port: int) -> bool:
 
 def _play(screen: Screen, url: str, strategies: tuple[str, ...]) -> bool:
     """Play the strategies side by side, each on its own thread; tell them one after the other."""
+    import asyncio
+
     screen.line(
         f"{len(strategies) * 2} messages to a server on {url}, answered by the example agent: no key, no network\n"
     )
@@ -105,6 +110,8 @@ def _play(screen: Screen, url: str, strategies: tuple[str, ...]) -> bool:
 
 
 async def _outcomes(url: str, strategies: tuple[str, ...]) -> list["Outcome"]:
+    import asyncio
+
     from langgraph_sdk import get_client
 
     from turnkeeper.cli.scenario import play

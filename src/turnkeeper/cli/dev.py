@@ -9,6 +9,7 @@ import click
 from turnkeeper.cli.options import ServerOptions, server_options
 from turnkeeper.cli.screen import Screen
 from turnkeeper.cli.serve import run_server
+from turnkeeper.cli.stopping import tell_parent
 
 if TYPE_CHECKING:  # importing graphs imports langgraph
     from turnkeeper.config import Settings
@@ -38,10 +39,12 @@ def dev(
 
     def announce(settings: "Settings", graphs: "Graphs", seconds: float) -> None:
         from turnkeeper.cli.banner import banner
+        from turnkeeper.cli.child import READY
 
         ready = f"reloaded: {changed} changed   ready in {seconds:.1f} s"
         screen.line(ready if changed else banner(settings, graphs, seconds))
         screen.cards(graphs.failed.values())
+        tell_parent(options["parent_fd"], READY)
 
     if listen_fds or no_reload or os.name == "nt":  # Windows cannot hand a socket down by its number
         return run_server(screen, options, announce, listen_fds)

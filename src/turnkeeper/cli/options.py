@@ -41,7 +41,7 @@ def server_options(command: Command) -> Command:
         config_option,
         click.option("--db", help="Database file, or :memory:.  [default: .turnkeeper/turnkeeper.db]"),
         click.option("--n-jobs-per-worker", "jobs", type=click.IntRange(1), help="Runs at once.  [default: 100]"),
-        click.option("--parent-fd", type=int, hidden=True, help="A pipe; the server stops when its other end closes."),
+        click.option("--parent-fd", type=int, hidden=True, help="A line to the parent process."),
         verbose_option,
     ]
     for option in reversed(options):

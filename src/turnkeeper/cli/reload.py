@@ -12,10 +12,10 @@ from watchfiles import Change, DefaultFilter, watch
 
 from turnkeeper.cli.child import Child
 from turnkeeper.cli.screen import Screen
-from turnkeeper.config import load_settings
+from turnkeeper.config import Settings, load_settings
 from turnkeeper.errors import ConfigError
 
-TICK = 200
+TICK = 50
 """Milliseconds between two looks at whether the server is still there."""
 
 Changes = set[tuple[Change, str]]
@@ -31,62 +31,74 @@ class Reloader:
         self._sockets = sockets
         # The server's, before our own look at the file's `env`: what is set already would win over a later change.
         self._environ = dict(os.environ)
+        self._child: Child | None = None
+        self._changed: str | None = None
+        self._was_ready = False
         self._stop = threading.Event()
-        self._signal: int | None = None
+        self._exit_code: int | None = None
 
     def run(self) -> int:
         """Until Ctrl-C (130), SIGTERM (0), or the first server ends by itself (its exit code)."""
-        folders = self._folders()
+        if not self._config.exists():
+            load_settings(self._config)  # there is nothing to wait for: raise what a server would
         with self._signals():
-            child = self._start(None, first=True)
             try:
-                while not self._stop.is_set():
-                    child, code = self._watch(folders, child)
-                    if code is not None:
-                        return code
-                    folders = self._folders()
+                while self._exit_code is None:
+                    self._watch(self._folders())
             finally:
-                if child:
-                    child.stop()
-        return 130 if self._signal == signal.SIGINT else 0
+                self._stop_child()
+        return self._exit_code
 
-    def _watch(self, folders: tuple[Path, ...], child: Child | None) -> tuple[Child | None, int | None]:
-        """Restart at every change, until told to stop or there are other folders to watch."""
-        first = True
+    def _watch(self, folders: tuple[Path, ...]) -> None:
+        """Start a server now and after every change, until told to stop or there are other folders to watch."""
+        due = True  # only now: a change that comes while the server starts is seen
         for changes in self._changes(folders):
             if changes:
-                first = False
-                if child:
-                    child.stop()
-                child = self._start(_named(changes, self._config.parent))
+                self._changed, due = _named(changes, self._config.parent), True
                 if self._folders() != folders:
-                    break
-            elif child and child.exit_code is not None:
-                code = child.wait()
-                if first:
-                    return None, code
-                child = None
-        return child, None
+                    return
+            if due:
+                self._stop_child()
+                self._child, due = self._start(), False
+            elif self._child and self._child.exit_code is not None:
+                self._ended()
+            if self._exit_code is not None:
+                return
 
-    def _start(self, changed: str | None, *, first: bool = False) -> Child | None:
+    def _start(self) -> Child | None:
         """A server, or a card if there is nothing it could read; then the next save is waited for."""
         try:
-            load_settings(self._config)
+            self._read_settings()
         except ConfigError as error:
-            if first and not self._config.exists():
-                raise
             self._screen.cards([error])
             return None
+        command = [*self._command, *(["--changed", self._changed] if self._changed and self._was_ready else [])]
+        return Child(command, pass_fds=[each.fileno() for each in self._sockets], environ=self._environ)
+
+    def _stop_child(self) -> None:
+        if self._child:
+            self._was_ready = self._was_ready or self._child.was_ready
+            self._child.stop()
+            self._child = None
+
+    def _ended(self) -> None:
+        """The server ended by itself. After a change the next may mend it; before, nothing would."""
+        code = self._child.wait() if self._child else 0
+        self._child = None
+        if self._changed is None:
+            self._exit_code = code
+
+    def _read_settings(self) -> Settings:
+        try:
+            return load_settings(self._config)
         finally:
             os.environ.clear()
             os.environ.update(self._environ)
-        command = [*self._command, *(["--changed", changed] if changed else [])]
-        return Child(command, pass_fds=[each.fileno() for each in self._sockets], environ=self._environ)
 
     def _folders(self) -> tuple[Path, ...]:
         root = self._config.parent
         try:
-            dependencies = load_settings(self._config).dependencies
+            dependencies = self._read_settings().dependencies
         except ConfigError:
             dependencies = ()
         return (root, *(folder for folder in dependencies if not folder.is_relative_to(root.resolve())))
@@ -105,7 +117,7 @@ class Reloader:
         """Note Ctrl-C and SIGTERM instead of being torn out of the middle of something."""
 
         def note(number: int, _frame: object) -> None:
-            self._signal = self._signal or number
+            self._exit_code = 130 if number == signal.SIGINT else 0
             self._stop.set()
 
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -1,8 +1,9 @@
-"""How a command is told to stop by something other than Ctrl-C."""
+"""What a server has to do with the process that started it: it stops with it."""
 
 import os
 import signal
 import threading
+from contextlib import suppress
 from typing import NoReturn
 
 
@@ -21,10 +22,17 @@ def stop_with_parent(parent_fd: int | None) -> None:
         threading.Thread(target=_await_end, args=(parent_fd,), daemon=True, name="parent").start()
 
 
+def tell_parent(parent_fd: int | None, word: bytes) -> None:
+    """Say something on the line to the process that started us."""
+    if parent_fd is not None:
+        os.write(parent_fd, word)
+
+
 def _stop(_signal: int, _frame: object) -> NoReturn:
     raise Stopped
 
 
 def _await_end(descriptor: int) -> None:
-    os.read(descriptor, 1)
+    with suppress(ConnectionError):
+        os.read(descriptor, 1)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -124,8 +124,11 @@ def _filters(body: AssistantSearch) -> dict[str, Any]:
 
 
 def _mirrored(config: dict[str, Any], context: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`context` and `config.configurable` are two names for one thing; only one may be given. Raises `Impossible`."""
-    configurable: dict[str, Any] = config.get("configurable") or {}
+    """`context` and `config.configurable` are two names for one thing; only one may be given.
+
+    Raises `Impossible` when both are, `Invalid` when no run could use the config.
+    """
+    configurable: dict[str, Any] = checked_config(config).get("configurable") or {}
     if configurable and context and configurable != context:
         raise Impossible("Cannot specify both configurable and context. Prefer setting context alone.")
     said = context or configurable

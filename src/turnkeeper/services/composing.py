@@ -79,10 +79,13 @@ def _arguments(body: RunCreate, config: dict[str, Any], context: dict[str, Any],
 
 def _checkpoint(body: RunCreate) -> dict[str, Any] | None:
     """Where to go on from, if not from the newest state."""
-    given: dict[str, Any] = {} if body.checkpoint is None else msgspec.to_builtins(body.checkpoint)
+    given: dict[str, Any] = msgspec.to_builtins(body.checkpoint or CheckpointBody())
     given.pop("thread_id", None)
-    checkpoint_id = body.checkpoint_id or given.get("checkpoint_id")
-    return {"checkpoint_ns": "", **given, "checkpoint_id": checkpoint_id} if checkpoint_id else None
+    configurable = (body.config and body.config.configurable) or {}
+    checkpoint_id = body.checkpoint_id or given.get("checkpoint_id") or configurable.get("checkpoint_id")
+    if not isinstance(checkpoint_id, str) or not checkpoint_id:
+        return None
+    return {"checkpoint_ns": "", **given, "checkpoint_id": checkpoint_id}
 
 
 def _durability(body: RunCreate) -> str:

@@ -148,12 +148,12 @@ class StateService:
 
     @asynccontextmanager
     async def _open(
-        self, thread_id: str, access: AccessContext, checkpoint: Mapping[str, Any]
+        self, thread_id: str, access: AccessContext, checkpoint: Mapping[str, Any], graph_id: object = None
     ) -> AsyncGenerator[Opened | None]:
-        """The graph the thread last ran with; `None` when it never ran. Raises `NotFound`."""
+        """`graph_id` or else the graph the thread last ran with; `None` when it never ran. Raises `NotFound`."""
         thread = await self._storage.threads.get(thread_id)
-        graph_id = decode(thread.metadata).get("graph_id")
-        if graph_id is None:
+        graph_id = graph_id or decode(thread.metadata).get("graph_id")
+        if not isinstance(graph_id, str):  # clients may write anything into metadata
             yield None
             return
         address = {key: value for key, value in checkpoint.items() if key != "thread_id" and value is not None}
@@ -221,7 +221,7 @@ def _saved(thread_id: str, config: RunnableConfig) -> dict[str, Any]:
 
 
 def _address(config: RunnableConfig) -> dict[str, Any]:
-    configurable = config["configurable"]
+    configurable = config.get("configurable", {})
     return {key: configurable[key] for key in ("checkpoint_ns", "checkpoint_id")}
 
 

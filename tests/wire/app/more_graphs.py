@@ -59,6 +59,23 @@ class Opaque:
         raise TypeError("this cannot be stored")
 
 
+class Hostile:
+    """An object that resists every look at it."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+    def model_dump(self) -> Any:
+        raise RuntimeError("no")
+
+
+def endless_list() -> list[Any]:
+    """A list that contains itself."""
+    itself: list[Any] = []
+    itself.append(itself)
+    return itself
+
+
 ODD: dict[str, Any] = {
     "wide": 2**70,
     "negative": -(2**70),
@@ -77,6 +94,8 @@ ODD: dict[str, Any] = {
     "class": Opaque,
     "error": ValueError("kept, not raised"),
     "complex": 1j,
+    "endless": endless_list(),
+    "hostile": Hostile(),
 }
 
 

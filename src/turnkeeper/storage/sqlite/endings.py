@@ -72,7 +72,8 @@ def finish(connection: sqlite3.Connection, run_id: str, attempt: int, outcome: O
         stopped = {"error": "UserInterrupt", "message": reason or "interrupted"}
         outcome = msgspec.structs.replace(outcome, error=raw(stopped))
     ending = {"run_id": run_id, "attempt": attempt, "status": status, "checkpoint_id": outcome.checkpoint_id}
-    connection.execute(SQL.finish_run, {**ending, "now": now})
+    error = None if outcome.error is None else bytes(outcome.error).decode()
+    connection.execute(SQL.finish_run, {**ending, "error": error, "now": now})
     threads.write_state(connection, thread_id, outcome, run_id, now)
     note(connection, thread_id, run_id, "ended", attempt, status, now)
     return Ended(
