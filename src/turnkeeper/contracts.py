@@ -33,8 +33,11 @@ if TYPE_CHECKING:
 class RunStore(Protocol):
     """The moves of `lifecycle` as guarded statements: an illegal move changes nothing."""
 
-    async def admit(self, requests: Sequence[RunRequest]) -> list[Admitted]:
+    async def admit(self, requests: Sequence[RunRequest], signals: "Signals") -> list[Admitted]:
         """Put runs in their threads' queues, all or none, and stop what has to stop for them.
+
+        A run that could start at once may be claimed in the same transaction, for a worker that `signals` knows to have
+        room; otherwise, and for the rest, workers are woken.
 
         Raises `NotFound` for an unknown thread or assistant, `Conflict` when the strategy is `reject` and the thread
         is busy.
@@ -254,7 +257,15 @@ class EventLog(Protocol):
 
 
 class Signals(Protocol):
-    """Hints between API and workers. A lost one costs time, never truth."""
+    """Between API and workers. All but `hand_over` are hints: a lost one costs time, never truth."""
+
+    def reserve(self) -> bool:
+        """Take a free place of a worker in this process, if there is one. From any thread."""
+        ...
+
+    def hand_over(self, claimed: Claimed | None) -> None:
+        """Start a run on a place reserved before, or give the place back. From any thread."""
+        ...
 
     def wake(self) -> None:
         """There may be a run to claim."""

@@ -75,7 +75,7 @@ class Server:
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncGenerator[None]:
         self._events.bind(asyncio.get_running_loop())
-        self._signals.connect(self._worker.wake, self._worker.cancel)
+        self._signals.connect(self._worker)
         await self._services.assistants.ensure_system()
         self._runs_loop.start()
         self._state_loop.start()

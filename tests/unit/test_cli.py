@@ -316,13 +316,22 @@ def test_validate_names_every_graph_and_fails_if_one_does(
     assert "  cause  ./valid.py has no `grph`        nearest: `graph`" in shown.err
 
 
-def test_a_traceback_is_shown_only_when_asked_for(tmp_path: Path) -> None:
-    (tmp_path / "langgraph.json").write_text('{"graphs": {"a": "./a.py:graph"}}')
-    (tmp_path / "a.py").write_text("1/0")
+@pytest.mark.parametrize(
+    ("arguments", "shown"), [(["validate"], False), (["validate", "-v"], True), (["-v", "validate"], True)]
+)
+def test_a_traceback_is_shown_only_when_asked_for(
+    files: Files,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    shown: bool,
+) -> None:
+    monkeypatch.syspath_prepend("unused")  # restores the path afterwards
+    folder = files('{"graphs": {"a": "./broken.py:graph"}}', broken="1/0")
 
-    assert "Traceback" not in ended(tmp_path, "validate").stderr
-    assert 'a.py", line 1, in <module>' in ended(tmp_path, "validate", "-v").stderr
-    assert 'a.py", line 1, in <module>' in ended(tmp_path, "-v", "validate").stderr
+    run([*arguments, "-c", str(folder / "langgraph.json")])
+
+    assert ('broken.py", line 1, in <module>' in capsys.readouterr().err) == shown
 
 
 def test_version_can_be_read_by_programs(capsys: pytest.CaptureFixture[str]) -> None:

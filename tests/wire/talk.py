@@ -102,6 +102,6 @@ def assert_one_at_a_time(log: list[str]) -> None:
             tags = {each.split(".")[0] for each in (*inside, place)}
             assert len(tags) == 1, f"{place} began while {inside} had not ended: {log}"
             inside.append(place)
-        elif what in ("ended", "was cancelled"):
+        elif what in ("ended", "failed", "was cancelled"):
             inside.remove(place)
     assert inside == []

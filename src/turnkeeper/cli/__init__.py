@@ -67,7 +67,7 @@ def _unexpected(error: Exception) -> ConfigError:
     card = ConfigError(
         f"{type(error).__name__}: {error}",
         cause=f"not foreseen, raised at {last.filename}:{last.lineno}",
-        fix="run again with -v for the traceback",
+        fix="please report it with its traceback",
     )
     card.__cause__ = error
     return card

@@ -23,7 +23,7 @@ class Child:
         output: IO[Any] | None = None,
     ) -> None:
         self._line, theirs = socket.socketpair()
-        self._line.setblocking(False)  # noqa: FBT003  its name says it
+        self._line.setblocking(False)
         self._process = subprocess.Popen(  # noqa: S603  our own command
             [*command, "--parent-fd", str(theirs.fileno())],
             pass_fds=(*pass_fds, theirs.fileno()),

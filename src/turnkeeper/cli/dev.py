@@ -47,7 +47,7 @@ def dev(
         tell_parent(options["parent_fd"], READY)
 
     if listen_fds or no_reload or os.name == "nt":  # Windows cannot hand a socket down by its number
-        return run_server(screen, options, announce, listen_fds)
+        return run_server(screen, options, announce, listen_fds=listen_fds)
     return _reloading(screen, options)
 
 

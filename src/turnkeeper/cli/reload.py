@@ -83,8 +83,8 @@ class Reloader:
 
     def _ended(self) -> None:
         """The server ended by itself. After a change the next may mend it; before, nothing would."""
-        code = self._child.wait() if self._child else 0
-        self._child = None
+        code = self._child.exit_code if self._child else None
+        self._stop_child()
         if self._changed is None:
             self._exit_code = code
 

@@ -1,6 +1,5 @@
 """`turnkeeper serve`, and running a server in this process."""
 
-import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -33,29 +32,28 @@ class GraphsFailed(Exception):
 @server_options
 @click.pass_obj
 def serve(screen: Screen, **options: Unpack[ServerOptions]) -> None:
-    """Serve the graphs of langgraph.json. Stops at once if one of them does not load."""
-    failed: list[ConfigError] = []
+    """Serve the graphs of langgraph.json. Does not start unless all of them load."""
 
     def announce(settings: "Settings", graphs: "Graphs", seconds: float) -> None:
         from turnkeeper.cli.banner import banner
 
-        failed.extend(graphs.failed.values())
-        if failed:
-            signal.raise_signal(signal.SIGINT)  # the server ends as it always does
-        else:
-            screen.line(banner(settings, graphs, seconds))
+        screen.line(banner(settings, graphs, seconds))
 
-    try:
-        run_server(screen, options, announce)
-    except KeyboardInterrupt:
-        if not failed:
-            raise
-    if failed:
-        raise GraphsFailed(failed)
+    run_server(screen, options, announce, strict=True)
 
 
-def run_server(screen: Screen, options: ServerOptions, on_ready: OnReady, listen_fds: Sequence[int] = ()) -> None:
-    """Serve until told to stop: Ctrl-C ends in `KeyboardInterrupt`, SIGTERM in `Stopped`."""
+def run_server(
+    screen: Screen,
+    options: ServerOptions,
+    on_ready: OnReady,
+    *,
+    listen_fds: Sequence[int] = (),
+    strict: bool = False,
+) -> None:
+    """Serve until told to stop: Ctrl-C ends in `KeyboardInterrupt`, SIGTERM in `Stopped`.
+
+    With `strict` a graph that does not load is a `GraphsFailed`, before any queued run is taken up.
+    """
     begun = time.perf_counter()
     settings = read_settings(
         screen,
@@ -69,12 +67,21 @@ def run_server(screen: Screen, options: ServerOptions, on_ready: OnReady, listen
     settings = replace(settings, port=sockets[0].getsockname()[1])
     stop_on_sigterm()
     stop_with_parent(options["parent_fd"])
+    if strict:
+        _require_whole(settings)
     from turnkeeper.server import serve as serve_until_stopped
 
     def ready(graphs: "Graphs", _: float) -> None:
         on_ready(settings, graphs, time.perf_counter() - begun)  # importing all of the above counts too
 
     serve_until_stopped(settings, sockets=sockets, on_ready=ready)
+
+
+def _require_whole(settings: "Settings") -> None:
+    from turnkeeper.graphs.loader import Graphs
+
+    if failed := Graphs.load(settings).failed:
+        raise GraphsFailed(list(failed.values()))
 
 
 def _listen(settings: "Settings") -> list[socket.socket]:

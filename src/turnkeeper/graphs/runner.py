@@ -1,7 +1,9 @@
 """One run of a graph, from its arguments to its outcome. Knows no database and no HTTP."""
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -55,6 +57,7 @@ class Runner:
         self._frames = Frames(arguments.stream_mode, subgraphs=arguments.subgraphs)
         self._values: Any = None
         self._interrupted = False
+        self._stopped = False
 
     @property
     def config(self) -> RunnableConfig:
@@ -99,16 +102,27 @@ class Runner:
     async def run(self, graph: "Pregel[Any, Any, Any, Any]") -> Outcome:
         """Execute the graph to its end, its next interrupt, or an exception, which is raised."""
         config, given = await self._start(graph)
-        async for namespace, mode, data in self._stream(graph, config, given):
-            if mode == "values" and not namespace:
-                self._values = data
-            if not namespace and isinstance(data, dict) and "__interrupt__" in data:
-                self._interrupted = True
-            for event, payload in self._frames.events(namespace, mode, data):
-                self._emit(event, payload)
+        async with aclosing(self._stream(graph, config, given)) as stream:
+            async for namespace, mode, data in stream:
+                self._take(namespace, mode, data)
+                if self._stopped:
+                    raise asyncio.CancelledError
         if self._interrupted or self._has_breakpoints(graph):
             return await self.halted(graph, "success")
         return Outcome(status="success", values=raw(self._values), rest="idle")
+
+    def stop(self) -> None:
+        """Start no further step: a node may have swallowed the cancellation of its task."""
+        self._stopped = True
+
+    def _take(self, namespace: tuple[str, ...], mode: str, data: Any) -> None:
+        """Note what an item of the stream says of the run's end, and emit its events."""
+        if mode == "values" and not namespace:
+            self._values = data
+        if not namespace and isinstance(data, dict) and "__interrupt__" in data:
+            self._interrupted = True
+        for event, payload in self._frames.events(namespace, mode, data):
+            self._emit(event, payload)
 
     async def halted(
         self,
@@ -160,7 +174,7 @@ class Runner:
 
     async def _stream(
         self, graph: "Pregel[Any, Any, Any, Any]", config: RunnableConfig, given: Any
-    ) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
+    ) -> AsyncGenerator[tuple[tuple[str, ...], str, Any]]:
         """LangGraph's stream as (namespace, mode, data)."""
         arguments = self._arguments
         options: dict[str, Any] = {
@@ -176,18 +190,21 @@ class Runner:
             items = self._with_events(graph, config, given, options)
         else:
             items = graph.astream(given, config, **options)
-        async for item in items:
-            yield cast("Any", item if arguments.subgraphs else ((), *cast("tuple[Any, ...]", item)))
+        async with aclosing(cast("AsyncGenerator[Any]", items)) as open_items:
+            async for item in open_items:
+                yield cast("Any", item if arguments.subgraphs else ((), *cast("tuple[Any, ...]", item)))
 
     async def _with_events(
         self, graph: "Pregel[Any, Any, Any, Any]", config: RunnableConfig, given: Any, options: dict[str, Any]
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any]:
         """The same stream out of LangChain's event stream, whose events are emitted on the way."""
-        async for event in graph.astream_events(given, config, version="v2", **options):
-            if event["event"] == "on_chain_stream" and event["run_id"] == self._claimed.run_id:
-                yield cast("dict[str, Any]", event["data"])["chunk"]
-            else:
-                self._emit("events", event)
+        events = graph.astream_events(given, config, version="v2", **options)
+        async with aclosing(cast("AsyncGenerator[Any]", events)) as open_events:
+            async for event in open_events:
+                if event["event"] == "on_chain_stream" and event["run_id"] == self._claimed.run_id:
+                    yield event["data"]["chunk"]
+                else:
+                    self._emit("events", event)
 
 
 def to_command(given: dict[str, Any]) -> Command[Any]:

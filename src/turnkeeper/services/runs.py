@@ -157,10 +157,9 @@ class RunService:
                 found.close()
 
     async def _admit(self, requests: Sequence[RunRequest]) -> list[Run]:
-        admitted = await self._storage.runs.admit(requests)
+        admitted = await self._storage.runs.admit(requests, self._signals)
         for each in admitted:
             self._announce(each.stopped)
-        self._signals.wake()
         return [each.run for each in admitted]
 
     def _announce(self, stopped: Stopped) -> None:

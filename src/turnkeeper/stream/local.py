@@ -4,8 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from turnkeeper.contracts import Frame
-from turnkeeper.types import Ended
+from turnkeeper.contracts import Frame, Signals
+from turnkeeper.types import Claimed, Ended
 
 MAX_BUFFERED = 16 * 1024 * 1024
 """Bytes a listener may leave unread before it is dropped: a slow reader loses its stream, it never slows the run."""
@@ -139,22 +139,30 @@ class LocalEventLog:
 
 
 class LocalSignals:
-    """Implements `contracts.Signals` by calling the worker of the same process, which connects itself."""
+    """Implements `contracts.Signals` for the worker of the same process, which connects itself."""
 
     def __init__(self) -> None:
-        self._on_wake: Callable[[], None] | None = None
-        self._on_cancel: Callable[[Sequence[str]], None] | None = None
+        self._worker: Signals | None = None
 
-    def connect(self, on_wake: Callable[[], None], on_cancel: Callable[[Sequence[str]], None]) -> None:
-        """Name who listens; both are called from any thread."""
-        self._on_wake, self._on_cancel = on_wake, on_cancel
+    def connect(self, worker: Signals) -> None:
+        """Name who listens; it is called from any thread."""
+        self._worker = worker
+
+    def reserve(self) -> bool:
+        """See the contract."""
+        return self._worker is not None and self._worker.reserve()
+
+    def hand_over(self, claimed: Claimed | None) -> None:
+        """See the contract."""
+        if self._worker is not None:
+            self._worker.hand_over(claimed)
 
     def wake(self) -> None:
         """See the contract."""
-        if self._on_wake is not None:
-            self._on_wake()
+        if self._worker is not None:
+            self._worker.wake()
 
     def cancel(self, run_ids: Sequence[str]) -> None:
         """See the contract."""
-        if self._on_cancel is not None and run_ids:
-            self._on_cancel(run_ids)
+        if self._worker is not None and run_ids:
+            self._worker.cancel(run_ids)

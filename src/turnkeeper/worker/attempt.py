@@ -83,6 +83,7 @@ class Attempt:
 
     def _cancel_work(self) -> None:
         if self._work is not None:
+            self._runner.stop()
             self._work.cancel()
             asyncio.get_running_loop().call_later(self._parts.cancel_grace, self._abandon)
 

@@ -1,7 +1,7 @@
 """A chat agent with one tool. Its model follows a script and streams word by word."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from gates import visit
@@ -46,7 +46,7 @@ def script(messages: list[BaseMessage]) -> Iterator[AIMessageChunk]:
         yield AIMessageChunk(content="", tool_call_chunks=[_call(city(messages), len(messages))])
 
 
-def city(messages: list[BaseMessage]) -> str:
+def city(messages: Sequence[BaseMessage]) -> str:
     """The last word of the newest question."""
     question = next(message.text for message in reversed(messages) if isinstance(message, HumanMessage))
     return question.rstrip("?!. ").split()[-1]

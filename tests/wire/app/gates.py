@@ -7,7 +7,7 @@ A place is `TAG.node`. `<GATES>/<thread>/log` gets a line per event, in order; a
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ POLL = 0.005
 
 
 @asynccontextmanager
-async def visit(config: RunnableConfig, place: str) -> AsyncIterator[None]:
+async def visit(config: RunnableConfig, place: str) -> AsyncGenerator[None]:
     """Tell of the visit; wait at the entrance while the place is held."""
     folder = _folder(config)
     note(config, f"{place} began")
@@ -27,6 +27,9 @@ async def visit(config: RunnableConfig, place: str) -> AsyncIterator[None]:
         yield
     except asyncio.CancelledError:
         note(config, f"{place} was cancelled")
+        raise
+    except Exception:
+        note(config, f"{place} failed")
         raise
     note(config, f"{place} ended")
 

@@ -1,5 +1,6 @@
 """The LangGraph checkpointer on our own database: one writer, fenced, and never more written than what changed."""
 
+import copy
 import itertools
 import random
 import sqlite3
@@ -69,6 +70,13 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         self._guard = guard
         self._deferred = deferred
         self._lists = KnownLists()  # shared by the copies `with_allowlist` makes
+
+    def for_run(self, run_id: str, guard: Guard, deferred: DeferredWrites | None) -> "SqliteSaver":
+        """A saver for one attempt. Cheaper than a new one, whose serialiser LangGraph would look through again."""
+        saver = copy.copy(self)
+        saver._run_id, saver._guard, saver._deferred = run_id, guard, deferred  # noqa: SLF001 - one of us
+        saver._lists = KnownLists()  # noqa: SLF001
+        return saver
 
     def get_next_version(self, current: str | float | None, channel: None) -> str:  # noqa: ARG002 - LangGraph's signature
         """A version after `current`, different on every branch of a thread."""

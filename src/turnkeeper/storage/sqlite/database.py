@@ -3,7 +3,7 @@
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,9 +45,9 @@ class Database:
             os.close(self._lock)
             self._lock = None
 
-    async def write(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `job` in a transaction; returns once it is on disk."""
-        return await self._writer.run(job)
+    async def write(self, job: Callable[[sqlite3.Connection], T], then: Callable[[T | None], None] | None = None) -> T:
+        """Run `job` in a transaction; returns once it is on disk. `then`: see `Writer.run`."""
+        return await self._writer.run(job, then)
 
     def post(self, job: Callable[[sqlite3.Connection], Any], failed: Callable[[BaseException], None]) -> None:
         """`write` without waiting; `failed` is called on the writer's thread if the job fails."""
@@ -118,6 +118,11 @@ def _migrate(connection: sqlite3.Connection) -> None:
             connection.execute(f"pragma user_version = {number:d}")
 
 
-def _statements(script: str) -> list[str]:
+def _statements(script: str) -> Iterator[str]:
     """`executescript` would commit the transaction we are in, so statements are run one at a time."""
-    return [part for part in script.split(";\n") if part.strip()]
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

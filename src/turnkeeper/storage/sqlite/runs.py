@@ -4,18 +4,19 @@ import sqlite3
 from collections.abc import Sequence
 
 from turnkeeper import lifecycle
-from turnkeeper.codec import decode, text
-from turnkeeper.errors import Conflict, NotFound
+from turnkeeper.codec import text
+from turnkeeper.contracts import Signals
+from turnkeeper.errors import NotFound
 from turnkeeper.lifecycle import CancelAction
 from turnkeeper.storage.queries import load
-from turnkeeper.storage.sqlite import assistants, endings, rows, threads
+from turnkeeper.storage.sqlite import endings, rows, threads
+from turnkeeper.storage.sqlite.admission import Admission
 from turnkeeper.storage.sqlite.database import Database
 from turnkeeper.types import (
     Admitted,
     Claimed,
     Claims,
     Clock,
-    Composed,
     Ended,
     Outcome,
     Run,
@@ -27,8 +28,6 @@ from turnkeeper.types import (
 SQL = load("sqlite", "runs")
 THREADS = load("sqlite", "threads")
 
-BUSY = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
-
 
 class SqliteRuns:
     """Implements `contracts.RunStore`."""
@@ -39,10 +38,12 @@ class SqliteRuns:
         self._clock = clock
         self._failures = failures
 
-    async def admit(self, requests: Sequence[RunRequest]) -> list[Admitted]:
+    async def admit(self, requests: Sequence[RunRequest], signals: Signals) -> list[Admitted]:
         """See the contract."""
-        now = timestamp(self._clock())
-        return await self._database.write(lambda connection: [_admit(connection, request, now) for request in requests])
+        admission = Admission(signals, self._clock())
+        return await self._database.write(
+            lambda connection: [admission.admit(connection, request) for request in requests], admission.done
+        )
 
     async def claim(self, limit: int) -> Claims:
         """See the contract."""
@@ -126,62 +127,6 @@ class SqliteRuns:
             return endings.stop(connection, found, action, reason, now)
 
         return await self._database.write(job)
-
-
-def _admit(connection: sqlite3.Connection, request: RunRequest, now: str) -> Admitted:
-    """One admission: look at the thread's active runs, let `lifecycle` decide, write the answer."""
-    thread_metadata = _thread_metadata(connection, request, now)
-    assistant = assistants.fetch(connection, request.assistant_id)
-    active = _active(connection, request.thread_id)
-    decision = lifecycle.admit(request.strategy, busy=bool(active))
-    if not decision.accept:
-        raise Conflict(BUSY)
-    stopped = Stopped()
-    if decision.stop_active is not None:
-        reason = f"superseded by run {request.run_id} (multitask_strategy={request.strategy})"
-        stopped = endings.stop(connection, active, decision.stop_active, reason, now)
-    belongs = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
-    head = {"thread_id": request.thread_id, "metadata": text({**thread_metadata, **belongs})}
-    connection.execute(THREADS.touch_thread, {**head, "now": now})
-    run = _enqueue(connection, request, assistant.graph_id, request.compose(assistant, thread_metadata), now)
-    return Admitted(run=run, stopped=stopped)
-
-
-def _enqueue(connection: sqlite3.Connection, request: RunRequest, graph_id: str, composed: Composed, now: str) -> Run:
-    """Put a run at the end of its thread's queue."""
-    metadata, kwargs = bytes(composed.metadata).decode(), bytes(composed.kwargs).decode()
-    row = {
-        "run_id": request.run_id,
-        "thread_id": request.thread_id,
-        "assistant_id": request.assistant_id,
-        "created_at": now,
-        "updated_at": now,
-        "status": "pending",
-        "metadata": metadata,
-        "kwargs": kwargs,
-        "multitask_strategy": request.strategy,
-        "cancel_reason": None,
-    }
-    connection.execute(SQL.insert_run, {**row, "graph_id": graph_id, "due_at": request.due_at})
-    endings.note(connection, request.thread_id, request.run_id, "created", 0, request.strategy, now)
-    return rows.run(tuple(row.values()))
-
-
-def _thread_metadata(connection: sqlite3.Connection, request: RunRequest, now: str) -> dict[str, object]:
-    """The metadata of the run's thread, which is made first when it is missing and may be made."""
-    parameters = {"thread_id": request.thread_id}
-    head = connection.execute(THREADS.thread_head, parameters).fetchone()
-    if head is not None:
-        return decode(head[0])
-    if request.new_thread is None:
-        raise NotFound("Thread or assistant not found.")
-    threads.insert(connection, request.new_thread, now)
-    return request.new_thread.metadata
-
-
-def _active(connection: sqlite3.Connection, thread_id: str) -> list[endings.Active]:
-    found = connection.execute(SQL.runs_of_thread, {"thread_id": thread_id})
-    return [endings.Active(*row) for row in found]
 
 
 def _claim(connection: sqlite3.Connection, due: float) -> Claimed | None:

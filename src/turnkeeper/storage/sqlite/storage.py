@@ -5,6 +5,7 @@ import time
 
 from turnkeeper.errors import Conflict
 from turnkeeper.storage.sqlite import endings, runs
+from turnkeeper.storage.sqlite.admission import BUSY
 from turnkeeper.storage.sqlite.assistants import SqliteAssistants
 from turnkeeper.storage.sqlite.checkpoints import SqliteSaver
 from turnkeeper.storage.sqlite.database import Database
@@ -21,6 +22,7 @@ class SqliteStorage:
     def __init__(self, path: str, clock: Clock = time.time) -> None:
         """`path` is a file or `:memory:`."""
         self._database = Database(path)
+        self._saver = SqliteSaver(self._database)
         self._failures: dict[str, BaseException] = {}
         self.runs = SqliteRuns(self._database, clock, self._failures)
         self.threads = SqliteThreads(self._database, clock)
@@ -35,14 +37,14 @@ class SqliteStorage:
             endings.owned(connection, run_id, attempt)
 
         writes = DeferredWrites(self._database, run_id, self._failures, fresh=claimed.fresh) if deferred else None
-        return SqliteSaver(self._database, run_id=run_id, guard=guard, deferred=writes)
+        return self._saver.for_run(run_id, guard, writes)
 
     def thread_checkpointer(self, thread_id: str) -> SqliteSaver:
         """See the contract."""
 
         def guard(connection: sqlite3.Connection) -> None:
             if connection.execute(runs.SQL.runs_of_thread, {"thread_id": thread_id}).fetchone() is not None:
-                raise Conflict(runs.BUSY)
+                raise Conflict(BUSY)
 
         return SqliteSaver(self._database, guard=guard)
 

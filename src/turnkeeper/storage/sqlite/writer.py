@@ -5,9 +5,10 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from turnkeeper.errors import Unavailable
 
@@ -17,6 +18,17 @@ Done = Callable[[Any, BaseException | None], None]
 
 MAX_GROUP = 256
 """Jobs that may share one transaction: bounds how long the first of them waits for the last."""
+
+PATIENCE = 0.005
+"""Seconds a job that nobody waits for may lie before it is written: mostly one that is waited for takes it along."""
+
+
+class Entry(NamedTuple):
+    """A job in the writer's queue."""
+
+    job: Job
+    done: Done
+    awaited: bool
 
 
 class Writer:
@@ -30,7 +42,7 @@ class Writer:
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
         """`connect` opens the writing connection, in autocommit mode; it is called on the writer's thread."""
         self._connect = connect
-        self._jobs: queue.SimpleQueue[tuple[Job, Done] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._opened: Future[None] = Future()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="turnkeeper-writer", daemon=True)
@@ -58,13 +70,15 @@ class Writer:
             else:
                 future.set_exception(error)
 
-        self._submit(job, done)
+        self._submit(Entry(job, done, awaited=True))
         return future.result()
 
-    async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
+    async def run(self, job: Callable[[sqlite3.Connection], T], then: Callable[[T | None], None] | None = None) -> T:
         """Run `job` and wait until it is on disk, without blocking the event loop.
 
         A caller that is cancelled while it waits no longer hears of the outcome; the job is carried out all the same.
+        `then` is called on the writer's thread, whatever became of the caller: with the job's result as soon as it is
+        on disk, with `None` when it failed.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -78,10 +92,12 @@ class Writer:
                 future.set_exception(error)
 
         def done(result: T, error: BaseException | None) -> None:
+            if then is not None:
+                then(result if error is None else None)
             with contextlib.suppress(RuntimeError):  # the caller's loop is closed: nobody is left to tell
                 loop.call_soon_threadsafe(settle, result, error)
 
-        self._submit(job, done)
+        self._submit(Entry(job, done, awaited=True))
         return await future
 
     def post(self, job: Job, failed: Callable[[BaseException], None]) -> None:
@@ -91,12 +107,12 @@ class Writer:
             if error is not None:
                 failed(error)
 
-        self._submit(job, done)
+        self._submit(Entry(job, done, awaited=False))
 
-    def _submit(self, job: Job, done: Done) -> None:
+    def _submit(self, entry: Entry) -> None:
         if self._closed:
             raise Unavailable("The database is closed.")
-        self._jobs.put((job, done))
+        self._jobs.put(entry)
 
     def _run(self) -> None:
         try:
@@ -110,37 +126,44 @@ class Writer:
                 for done, result, error in _carry_out(connection, group):
                     done(result, error)
 
-    def _next_group(self) -> list[tuple[Job, Done]]:
+    def _next_group(self) -> list[Entry]:
         """Wait for a job, then take all that came meanwhile; empty once the writer is to stop."""
         first = self._jobs.get()
         if first is None:
             return []
         group = [first]
+        deadline = 0.0 if first.awaited else time.monotonic() + PATIENCE
         while len(group) < MAX_GROUP:
             try:
-                following = self._jobs.get_nowait()
+                following = self._next(deadline)
             except queue.Empty:
                 break
             if following is None:
                 self._jobs.put(None)  # stop after this group
                 break
             group.append(following)
+            if following.awaited:
+                deadline = 0.0
         return group
 
+    def _next(self, deadline: float) -> Entry | None:
+        """The next in the queue; once the deadline has passed, only what is there already. Raises `queue.Empty`."""
+        if deadline == 0.0:
+            return self._jobs.get_nowait()
+        return self._jobs.get(timeout=max(0.0, deadline - time.monotonic()))
 
-def _carry_out(
-    connection: sqlite3.Connection, group: list[tuple[Job, Done]]
-) -> list[tuple[Done, Any, BaseException | None]]:
+
+def _carry_out(connection: sqlite3.Connection, group: list[Entry]) -> list[tuple[Done, Any, BaseException | None]]:
     """One transaction for the whole group; a job that fails is undone alone."""
     try:
         connection.execute("begin immediate")
-        outcomes = [(done, *_attempt(connection, job)) for job, done in group]
+        outcomes = [(entry.done, *_attempt(connection, entry.job)) for entry in group]
         connection.execute("commit")
     except sqlite3.Error as error:
         with contextlib.suppress(sqlite3.Error):
             connection.execute("rollback")
         refusal = Unavailable(f"The database did not take the write: {error}")
-        return [(done, None, refusal) for _, done in group]
+        return [(entry.done, None, refusal) for entry in group]
     return outcomes
 
 

@@ -13,34 +13,35 @@ order by seq desc
 limit :limit offset :offset;
 
 -- name: runs_of_thread
--- The pending and running runs of a thread in admission order.
+-- The pending and running runs of a thread in admission order, found without looking at those that have ended.
 select run_id, thread_id, status, attempt
-from runs
+from runs indexed by runs_active
 where thread_id = :thread_id and status in ('pending', 'running')
 order by seq;
 
 -- name: insert_run
--- Admit a run: it waits in the queue of its thread. `seq` is the order of admission.
-insert into runs (run_id, thread_id, assistant_id, graph_id, status, multitask_strategy, metadata, kwargs, due_at, created_at, updated_at)
-values (:run_id, :thread_id, :assistant_id, :graph_id, :status, :multitask_strategy, :metadata, :kwargs, :due_at, :created_at, :updated_at);
+-- Admit a run: it waits in the queue of its thread, or starts at once. `seq` is the order of admission.
+insert into runs (run_id, thread_id, assistant_id, graph_id, status, attempt, multitask_strategy, metadata, kwargs, due_at, created_at, updated_at)
+values (:run_id, :thread_id, :assistant_id, :graph_id, :status, :attempt, :multitask_strategy, :metadata, :kwargs, :due_at, :created_at, :updated_at);
 
 -- name: claim_run
--- Hand the oldest due run whose thread has no running run to one attempt. The unique index `runs_one_running` backs this up.
+-- Hand a due run to one attempt: of the ready thread that has waited longest, the run admitted first.
+-- The unique index `runs_one_running` backs this up.
 update runs
 set status = 'running', attempt = attempt + 1, updated_at = :now
 where seq = (
-  select waiting.seq
-  from runs as waiting
-  where waiting.status = 'pending' and waiting.due_at <= :due
-    and not exists (select 1 from runs as other where other.thread_id = waiting.thread_id and other.status = 'running')
-  order by waiting.seq
+  select seq
+  from runs indexed by runs_active
+  where thread_id = (select thread_id from ready where due_at <= :due order by due_at limit 1)
+    and status in ('pending', 'running') and due_at <= :due
+  order by seq
   limit 1
 )
 returning run_id, thread_id, assistant_id, graph_id, attempt, kwargs, metadata, cancel_action;
 
 -- name: next_due
--- When the first delayed run is due: the worker sleeps until then.
-select min(due_at) from runs where status = 'pending' and due_at > :now;
+-- When the first delayed run of a thread without a running run is due: the worker sleeps until then.
+select min(due_at) from ready where due_at > :now;
 
 -- name: owned_run
 -- The run if this attempt still owns it: the fence of invariant I7.
@@ -98,7 +99,7 @@ order by seq;
 -- name: runs_by_status
 -- Active runs of every thread, by status.
 select run_id, thread_id, status, attempt
-from runs
+from runs indexed by runs_active
 where status in ('pending', 'running') and (:status = 'all' or status = :status)
 order by seq;
 

@@ -1,7 +1,7 @@
 -- name: get_thread
 -- One thread; its status is derived from its runs and its state.
 select thread_id, created_at, updated_at, state_updated_at, metadata, rest, config, state_values, interrupts, error,
-  exists (select 1 from runs where runs.thread_id = threads.thread_id and runs.status in ('pending', 'running')) as busy
+  exists (select 1 from runs indexed by runs_active where runs.thread_id = threads.thread_id and runs.status in ('pending', 'running')) as busy
 from threads
 where thread_id = :thread_id;
 
@@ -52,7 +52,7 @@ returning thread_id;
 -- Threads that match, sorted; the last column counts all that match. Temporary threads of stateless runs are not shown.
 with matching as (
   select thread_id, created_at, updated_at, state_updated_at, metadata, rest, config, state_values, interrupts, error,
-    exists (select 1 from runs where runs.thread_id = threads.thread_id and runs.status in ('pending', 'running')) as busy
+    exists (select 1 from runs indexed by runs_active where runs.thread_id = threads.thread_id and runs.status in ('pending', 'running')) as busy
   from threads
   where temporary = 0
     and (:ids is null or thread_id in (select value from json_each(:ids)))
@@ -80,5 +80,5 @@ where temporary = 0
   and (:metadata is null or json_contains(metadata, :metadata))
   and (:values is null or json_contains(state_values, :values))
   and (:status is null or :status = case
-    when exists (select 1 from runs where runs.thread_id = threads.thread_id and runs.status in ('pending', 'running')) then 'busy'
+    when exists (select 1 from runs indexed by runs_active where runs.thread_id = threads.thread_id and runs.status in ('pending', 'running')) then 'busy'
     else rest end);

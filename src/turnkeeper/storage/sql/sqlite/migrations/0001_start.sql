@@ -64,11 +64,48 @@ create table runs (
 
 create unique index runs_one_running on runs (thread_id) where status = 'running';
 
-create index runs_pending on runs (seq) where status = 'pending';
+create index runs_waiting on runs (thread_id, due_at) where status = 'pending';
 
 create index runs_active on runs (thread_id, seq) where status in ('pending', 'running');
 
 create index runs_of_thread on runs (thread_id, seq);
+
+create table ready (
+  thread_id text primary key,
+  due_at real not null
+) without rowid;
+
+create index ready_due on ready (due_at);
+
+create trigger runs_inserted after insert on runs begin
+  delete from ready where thread_id = new.thread_id;
+  insert into ready
+  select thread_id, due_at from runs
+  where thread_id = new.thread_id and status = 'pending'
+    and not exists (select 1 from runs where thread_id = new.thread_id and status = 'running')
+  order by due_at
+  limit 1;
+end;
+
+create trigger runs_moved after update of status on runs begin
+  delete from ready where thread_id = new.thread_id;
+  insert into ready
+  select thread_id, due_at from runs
+  where thread_id = new.thread_id and status = 'pending'
+    and not exists (select 1 from runs where thread_id = new.thread_id and status = 'running')
+  order by due_at
+  limit 1;
+end;
+
+create trigger runs_deleted after delete on runs begin
+  delete from ready where thread_id = old.thread_id;
+  insert into ready
+  select thread_id, due_at from runs
+  where thread_id = old.thread_id and status = 'pending'
+    and not exists (select 1 from runs where thread_id = old.thread_id and status = 'running')
+  order by due_at
+  limit 1;
+end;
 
 create table journal (
   seq integer primary key autoincrement,
