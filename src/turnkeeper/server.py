@@ -26,8 +26,6 @@ from turnkeeper.stream.local import LocalEventLog, LocalSignals
 from turnkeeper.worker.attempt import Parts
 from turnkeeper.worker.loop import Worker
 
-OnReady = Callable[[Graphs, float], None]
-
 SWITCH_INTERVAL = 0.001
 """Seconds a thread may hold the interpreter while others wait: the API answers while a graph computes."""
 
@@ -115,19 +113,21 @@ class _Uvicorn(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(settings: Settings, *, sockets: list[socket.socket] | None = None, on_ready: OnReady | None = None) -> None:
-    """Serve until SIGINT or SIGTERM. Raises `ConfigError` when the database cannot be used."""
-    begun = time.perf_counter()
+def serve(
+    settings: Settings,
+    graphs: Graphs,
+    *,
+    sockets: list[socket.socket] | None = None,
+    on_ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until SIGINT or SIGTERM. Raises `ConfigError` when the database cannot be used.
+
+    `sockets` are listened on instead of the settings' host and port; `on_ready` is called once they answer.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL)
     _configure_logs()
-    graphs = Graphs.load(settings)
     server = Server(settings, graphs)
     server.open()
-
-    def ready() -> None:
-        if on_ready is not None:
-            on_ready(graphs, time.perf_counter() - begun)
-
     config = uvicorn.Config(
         server.app(),
         host=settings.host,
@@ -137,7 +137,7 @@ def serve(settings: Settings, *, sockets: list[socket.socket] | None = None, on_
         timeout_graceful_shutdown=int(settings.cancel_grace) + 5,
     )
     try:
-        _Uvicorn(config, server, ready).run(sockets)
+        _Uvicorn(config, server, on_ready).run(sockets)
     finally:
         server.close()
 

@@ -1,12 +1,13 @@
 """A conversation with the server on one thread, in the words the tests of double texting need."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import NotFoundError
 
-from tests.wire.live import Gates
+from tests.wire.live import DEADLINE, Gates
 
 
 class Talk:
@@ -24,7 +25,8 @@ class Talk:
 
     async def end_of(self, *run_ids: str) -> Any:
         """Wait for the end of runs; what the last join answers."""
-        return [await self.client.runs.join(self.thread_id, run_id) for run_id in run_ids][-1]
+        async with asyncio.timeout(DEADLINE):
+            return [await self.client.runs.join(self.thread_id, run_id) for run_id in run_ids][-1]
 
     async def status(self, run_id: str) -> str | None:
         """The status of a run; `None` when it is gone."""

@@ -11,6 +11,7 @@ import pytest
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import ConflictError
 
+from tests.wire.live import DEADLINE, POLL
 from tests.wire.talk import Talk, assert_one_at_a_time, whole
 
 STRATEGIES = ("reject", "enqueue", "interrupt", "rollback")
@@ -222,9 +223,10 @@ async def waits_for(talk: Talk, node: str) -> bool:
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until something holds; the deadline of the test ends a wait in vain."""
-    while not await holds():
-        await asyncio.sleep(0.005)
+    """Wait until something holds."""
+    async with asyncio.timeout(DEADLINE):
+        while not await holds():
+            await asyncio.sleep(POLL)
 
 
 @pytest.mark.parametrize("path", ["runs", "runs/stream", "runs/wait"])

@@ -67,21 +67,17 @@ def run_server(
     settings = replace(settings, port=sockets[0].getsockname()[1])
     stop_on_sigterm()
     stop_with_parent(options["parent_fd"])
-    if strict:
-        _require_whole(settings)
+    from turnkeeper.graphs.loader import Graphs
     from turnkeeper.server import serve as serve_until_stopped
 
-    def ready(graphs: "Graphs", _: float) -> None:
+    graphs = Graphs.load(settings)
+    if strict and graphs.failed:
+        raise GraphsFailed(list(graphs.failed.values()))
+
+    def ready() -> None:
         on_ready(settings, graphs, time.perf_counter() - begun)  # importing all of the above counts too
 
-    serve_until_stopped(settings, sockets=sockets, on_ready=ready)
-
-
-def _require_whole(settings: "Settings") -> None:
-    from turnkeeper.graphs.loader import Graphs
-
-    if failed := Graphs.load(settings).failed:
-        raise GraphsFailed(list(failed.values()))
+    serve_until_stopped(settings, graphs, sockets=sockets, on_ready=ready)
 
 
 def _listen(settings: "Settings") -> list[socket.socket]:

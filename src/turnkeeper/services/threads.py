@@ -7,7 +7,7 @@ import msgspec
 
 from turnkeeper.codec import decode, text
 from turnkeeper.contracts import Storage
-from turnkeeper.errors import Invalid
+from turnkeeper.errors import Conflict, Invalid
 from turnkeeper.services.requests import ThreadCreate, ThreadPatch, ThreadSearch, TtlBody
 from turnkeeper.services.runs import RunService
 from turnkeeper.services.states import StateService
@@ -29,15 +29,21 @@ class ThreadService:
     async def create(self, body: ThreadCreate) -> Thread:
         """Make a thread, with a past if `supersteps` give it one. Raises `Conflict` when the id is taken."""
         thread = NewThread(thread_id=body.thread_id or uuid7(), metadata=body.metadata or {}, ttl=_ttl(body.ttl))
-        made = await self._storage.threads.create(thread, exist_ok=body.if_exists == "do_nothing")
+        exist_ok = body.if_exists == "do_nothing"
         if not body.supersteps:
-            return made
+            return await self._storage.threads.create(thread, exist_ok=exist_ok)
+        try:
+            await self._storage.threads.create(thread, exist_ok=False)
+        except Conflict:
+            if exist_ok:
+                return await self.get(thread.thread_id)
+            raise
         try:
             await self._states.replay(thread.thread_id, body.supersteps)
         except BaseException:
             await self._storage.threads.delete(thread.thread_id)
             raise
-        return await self._storage.threads.get(thread.thread_id)
+        return await self.get(thread.thread_id)
 
     async def get(self, thread_id: str) -> Thread:
         """One thread. Raises `NotFound`."""

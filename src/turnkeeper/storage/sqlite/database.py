@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
-from turnkeeper.errors import ConfigError
+from turnkeeper.errors import ConfigError, Unavailable
 from turnkeeper.storage.sqlite.functions import register
 from turnkeeper.storage.sqlite.readers import Readers
 from turnkeeper.storage.sqlite.writer import Writer
@@ -29,12 +29,22 @@ class Database:
         self._readers = None if path == MEMORY else Readers(self._connect_reader)
 
     def open(self) -> None:
-        """Lock and migrate the file. Raises `ConfigError` when another server has it or its schema is too new."""
-        if self.path != MEMORY:
-            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self.path)
-        self._writer.start()
-        self._writer.call(_migrate)
+        """Lock and migrate the file.
+
+        Raises `ConfigError` when it cannot be written, another server has it, or its schema is too new.
+        """
+        try:
+            if self.path != MEMORY:
+                Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+                self._lock = _lock(self.path)
+            self._writer.start()
+            self._writer.call(_migrate)
+        except (OSError, sqlite3.Error, Unavailable) as error:
+            raise ConfigError(
+                f"the database {self.path} cannot be used",
+                cause=str(error),
+                fix="name a file that can be written: --db",
+            ) from error
 
     def close(self) -> None:
         """Let every write finish, then let go of the file."""

@@ -121,6 +121,7 @@ def delete(connection: sqlite3.Connection, thread_id: str, run_id: str, now: str
     if row is None:
         raise NotFound("Run not found")
     note(connection, thread_id, run_id, "tombstone", row[0], "deleted", now)
+    _more(connection, thread_id)
 
 
 def owned(connection: sqlite3.Connection, run_id: str, attempt: int) -> tuple[str, CancelAction | None, str | None]:

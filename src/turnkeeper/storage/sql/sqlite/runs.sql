@@ -90,10 +90,10 @@ where run_id = :run_id and status in ('pending', 'running');
 delete from runs where run_id = :run_id and thread_id = :thread_id returning attempt;
 
 -- name: runs_by_ids
--- Those of the named runs that belong to the thread.
+-- Those of the named runs that belong to the thread. The plus keeps it from looking through all runs of the thread.
 select run_id, thread_id, status, attempt
 from runs
-where thread_id = :thread_id and run_id in (select value from json_each(:run_ids))
+where run_id in (select value from json_each(:run_ids)) and +thread_id = :thread_id
 order by seq;
 
 -- name: runs_by_status
