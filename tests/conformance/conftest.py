@@ -1,7 +1,8 @@
 """The backends under test. A test asks for `kit` or `storage` and runs once on each; it never names a backend."""
 
+import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -53,6 +54,9 @@ class NoRoom:
 class Backend(Protocol):
     """What a backend gives the suite besides the contract: a way to open it, and a look inside."""
 
+    plans: bool
+    """Whether it plans and counts its work so predictably that tests may look at it."""
+
     def open(self, place: Path, clock: Time) -> Storage: ...
 
     def dump(self, storage: Storage) -> Rows:
@@ -67,9 +71,15 @@ class Backend(Protocol):
         """How the database would carry out a named statement."""
         ...
 
+    def count_work(self, storage: Storage) -> Callable[[], int]:
+        """Start to count what the writer does; what is returned stops and says how much it was."""
+        ...
+
 
 class Sqlite:
     """The suite's view of the SQLite backend."""
+
+    plans = True
 
     def open(self, place: Path, clock: Time) -> Storage:
         storage = SqliteStorage(str(place / "turnkeeper.db"), clock)
@@ -93,6 +103,16 @@ class Sqlite:
             return [row[3] for row in connection.execute(f"explain query plan {statement}", _Anything())]
 
         return self._inside(storage, job)
+
+    def count_work(self, storage: Storage) -> Callable[[], int]:
+        steps: list[None] = []
+        self._inside(storage, lambda connection: connection.set_progress_handler(lambda: steps.append(None), 1))
+
+        def stop() -> int:
+            self._inside(storage, lambda connection: connection.set_progress_handler(None, 1))
+            return len(steps)
+
+        return stop
 
     def _inside(self, storage: Storage, job: Callable[[sqlite3.Connection], Any]) -> Any:
         return cast("SqliteStorage", storage)._database.write_sync(job)
@@ -181,6 +201,14 @@ class Kit:
         config = saver.put(parent, checkpoint, {"source": "loop"}, {"said": version})
         saver.put_writes(config, [("said", value)], "a-task")
 
+    def said(self, thread_id: str) -> str:
+        """What a thread's newest checkpoint holds."""
+        newest = self.storage.thread_checkpointer(thread_id).get_tuple(
+            {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
+        )
+        assert newest is not None
+        return newest.checkpoint["channel_values"]["said"]
+
     def dump(self) -> Rows:
         """Every row of every table."""
         return self.backend.dump(self.storage)
@@ -188,6 +216,12 @@ class Kit:
     def journal(self, run_id: str) -> list[str]:
         """What the journal says happened to a run."""
         return [event for _, _, run, event, *_ in self.dump()["journal"] if run == run_id]
+
+    async def work(self, doing: Awaitable[Any]) -> int:
+        """How much the database does for something, in steps of its own."""
+        stop = self.backend.count_work(self.storage)
+        await doing
+        return stop()
 
     def plan(self, topic: str, name: str) -> str:
         """How the database would carry out a named statement, as one text."""
@@ -227,10 +261,10 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 
 @pytest.fixture
-async def kit(backend: Backend, tmp_path: Path) -> Any:
+def kit(backend: Backend, tmp_path: Path) -> Iterator[Kit]:
     """A storage with one assistant, and what tests need around it."""
     kit = Kit(backend, tmp_path)
-    await kit.prepare()
+    asyncio.run(kit.prepare())
     yield kit
     kit.close()
 

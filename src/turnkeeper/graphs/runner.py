@@ -14,7 +14,7 @@ from langgraph.types import Command, Send
 from turnkeeper.codec import raw
 from turnkeeper.errors import NotFound
 from turnkeeper.graphs.frames import Frames, error_info
-from turnkeeper.graphs.snapshots import interrupts_by_task
+from turnkeeper.graphs.snapshots import interrupts_by_task, values
 from turnkeeper.graphs.unfinished import keep_finished_tasks
 from turnkeeper.lifecycle import rest_status
 from turnkeeper.types import Claimed, Outcome, StreamMode
@@ -134,7 +134,7 @@ class Runner:
         snapshot = await graph.aget_state(self._bare_config)
         return Outcome(
             status=status,
-            values=raw(snapshot.values) if snapshot.created_at else None,
+            values=raw(values(snapshot)) if snapshot.created_at else None,
             interrupts=raw(interrupts_by_task(snapshot)),
             rest=rest_status(waits=bool(snapshot.next), failed=error is not None),
             error=None if error is None else raw(error_info(error)),

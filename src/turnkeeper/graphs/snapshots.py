@@ -10,14 +10,13 @@ CHECKPOINT_KEYS = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_ma
 
 def thread_state(snapshot: StateSnapshot) -> dict[str, Any]:
     """One state of a thread. A thread that never ran has `checkpoint: null` and empty values."""
-    never_ran = snapshot.metadata is None
-    checkpoint = None if never_ran else _checkpoint(snapshot.config)
+    checkpoint = None if snapshot.metadata is None else _checkpoint(snapshot.config)
     parent = _checkpoint(snapshot.parent_config)
     return {
-        "values": {} if never_ran else snapshot.values,
+        "values": {} if checkpoint is None else values(snapshot),
         "next": list(snapshot.next),
         "tasks": [_task(task) for task in snapshot.tasks],
-        "metadata": snapshot.metadata,
+        "metadata": checkpoint and {**(snapshot.metadata or {}), "thread_id": checkpoint.get("thread_id")},
         "created_at": snapshot.created_at,
         "checkpoint": checkpoint,
         "parent_checkpoint": parent,
@@ -25,6 +24,11 @@ def thread_state(snapshot: StateSnapshot) -> dict[str, Any]:
         "checkpoint_id": checkpoint and checkpoint.get("checkpoint_id"),
         "parent_checkpoint_id": parent and parent.get("checkpoint_id"),
     }
+
+
+def values(snapshot: StateSnapshot) -> Any:
+    """A state's values. A function that has not returned yet has none; clients look for keys in them."""
+    return {} if snapshot.values is None else snapshot.values
 
 
 def interrupts_by_task(snapshot: StateSnapshot) -> dict[str, list[Any]]:
@@ -47,7 +51,7 @@ def _task(task: PregelTask) -> dict[str, Any]:
         "id": task.id,
         "name": task.name,
         "path": task.path,
-        "error": None if task.error is None else repr(task.error),
+        "error": task.error if isinstance(task.error, str | None) else repr(task.error),  # stored as text
         "interrupts": list(task.interrupts),
         "checkpoint": None if nested or task.state is None else _checkpoint(cast("RunnableConfig", task.state)),
         "state": thread_state(cast("StateSnapshot", task.state)) if nested else None,

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from turnkeeper.codec import decode, raw
-from turnkeeper.services.requests import CheckpointBody, ConfigBody, RunCreate
+from turnkeeper.services.requests import CheckpointBody, CommandBody, ConfigBody, RunCreate
 from turnkeeper.types import Assistant, Composed
 
 DEFAULT_MODES = ["values"]
@@ -61,7 +61,7 @@ def _arguments(body: RunCreate, config: dict[str, Any], context: dict[str, Any],
     modes = body.stream_mode or DEFAULT_MODES
     return {
         "input": body.input,
-        "command": body.command,
+        "command": body.command if body.command != CommandBody() else None,  # one that says nothing is none
         "config": config,
         "context": context,
         "stream_mode": list(dict.fromkeys([modes] if isinstance(modes, str) else modes)),

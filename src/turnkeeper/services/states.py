@@ -1,5 +1,6 @@
 """The state of threads: read at any checkpoint, edited, listed back through time."""
 
+import copy
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -7,7 +8,6 @@ from typing import Any, cast
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.store.base import BaseStore
 from langgraph.types import Command, StateSnapshot, StateUpdate
 from langgraph_sdk.runtime import AccessContext
@@ -19,7 +19,7 @@ from turnkeeper.graphs.factories import Graph
 from turnkeeper.graphs.loader import Graphs
 from turnkeeper.graphs.loop import LoopThread
 from turnkeeper.graphs.runner import to_command
-from turnkeeper.graphs.snapshots import interrupts_by_task, thread_state
+from turnkeeper.graphs.snapshots import interrupts_by_task, thread_state, values
 from turnkeeper.lifecycle import rest_status
 from turnkeeper.services.requests import BeforeBody, HistoryQuery, StateEdit, Superstep, SuperstepUpdate
 from turnkeeper.types import Ended, Outcome
@@ -76,20 +76,15 @@ class StateService:
 
     async def _left_by(self, ended: Ended) -> dict[str, Any] | None:
         """The state at a run's last checkpoint, seen through the graph that made it; `None` if it wrote none."""
-        last = await self._last_checkpoint(ended)
+        if ended.checkpoint_id is None:
+            return None
+        address = {"thread_id": ended.thread_id, "checkpoint_ns": "", "checkpoint_id": ended.checkpoint_id}
+        last = await self._storage.thread_checkpointer(ended.thread_id).aget_tuple({"configurable": address})
         if last is None:
             return None
         graph_id = last.metadata.get("graph_id")
-        async with self._open(ended.thread_id, "threads.read", _address(last.config), graph_id) as opened:
+        async with self._open(ended.thread_id, "threads.read", address, graph_id) as opened:
             return None if opened is None else thread_state(await opened.graph.aget_state(opened.config))
-
-    async def _last_checkpoint(self, ended: Ended) -> CheckpointTuple | None:
-        saver = self._storage.thread_checkpointer(ended.thread_id)
-        configurable = {"thread_id": ended.thread_id, "checkpoint_ns": ""}
-        if ended.checkpoint_id is not None:
-            return await saver.aget_tuple({"configurable": {**configurable, "checkpoint_id": ended.checkpoint_id}})
-        found = saver.alist({"configurable": configurable}, filter={"run_id": ended.run_id}, limit=1)
-        return await anext(found, None)
 
     async def _get(self, thread_id: str, checkpoint: Mapping[str, Any], *, subgraphs: bool) -> dict[str, Any]:
         async with self._open(thread_id, "threads.read", checkpoint) as opened:
@@ -157,16 +152,12 @@ class StateService:
             yield None
             return
         address = {key: value for key, value in checkpoint.items() if key != "thread_id" and value is not None}
-        config: RunnableConfig = {
-            "configurable": {
-                "checkpoint_ns": "",
-                **address,
-                "thread_id": thread_id,
-                "__pregel_checkpointer": self._storage.thread_checkpointer(thread_id),
-            }
-        }
+        config: RunnableConfig = {"configurable": {"checkpoint_ns": "", **address, "thread_id": thread_id}}
         async with self._graphs.open(graph_id, config=config, access=access, store=self._store) as graph:
-            yield Opened(graph, config)
+            # Not in the config: there it would say that a subgraph's checkpoints are this very graph's.
+            saving = copy.copy(graph)
+            saving.checkpointer = self._storage.thread_checkpointer(thread_id)
+            yield Opened(saving, config)
 
 
 @contextmanager
@@ -183,7 +174,7 @@ def _edits() -> Generator[None]:
 def _outcome(snapshot: StateSnapshot) -> Outcome:
     return Outcome(
         status="success",
-        values=raw(snapshot.values),
+        values=raw(values(snapshot)),
         interrupts=raw(interrupts_by_task(snapshot)),
         rest=rest_status(waits=bool(snapshot.next), failed=False),
     )
@@ -218,11 +209,6 @@ def _saved(thread_id: str, config: RunnableConfig) -> dict[str, Any]:
         "checkpoint_id": configurable["checkpoint_id"],
     }
     return {"checkpoint": checkpoint, "configurable": checkpoint, "checkpoint_id": checkpoint["checkpoint_id"]}
-
-
-def _address(config: RunnableConfig) -> dict[str, Any]:
-    configurable = config.get("configurable", {})
-    return {key: configurable[key] for key in ("checkpoint_ns", "checkpoint_id")}
 
 
 def _no_checkpoint(address: Mapping[str, Any]) -> NotFound:

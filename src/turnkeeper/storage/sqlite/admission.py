@@ -28,6 +28,7 @@ class Admission:
         self._signals = signals
         self._due = now
         self._now = timestamp(now)
+        self._reserved = 0
         self._claimed: list[Claimed] = []
         self._waiting = False
 
@@ -35,14 +36,18 @@ class Admission:
         """Look at the thread's active runs, let `lifecycle` decide, write the answer."""
         head = self._thread(connection, request)
         assistant = assistants.fetch(connection, request.assistant_id)
-        active = [endings.Active(*row) for row in connection.execute(SQL.runs_of_thread, _thread_of(request))]
+        found = connection.execute(SQL.runs_of_thread, _thread_of(request))
+        active = [endings.Active(*row) for row in found.fetchmany(1)]
         decision = lifecycle.admit(request.strategy, busy=bool(active))
         if not decision.accept:
             raise Conflict(BUSY)
+        if decision.stop_active is not None:  # only then do the others matter, which may be thousands
+            active += [endings.Active(*row) for row in found]
+        found.close()
         metadata = self._note_owner(connection, request, assistant, decode(head[0]))
         row = _row(request, request.compose(assistant, metadata), self._now)
         first = not active or (decision.stop_active is not None and all(map(_unstarted, active)))
-        starts = first and request.due_at <= self._due and self._signals.reserve()
+        starts = first and request.due_at <= self._due and self._reserve()
         self._enqueue(connection, request, assistant, row, head, starts=starts)
         stopped = Stopped()
         if decision.stop_active is not None:  # after the new run has its place: a temporary thread goes with its last
@@ -54,8 +59,15 @@ class Admission:
         """Once it is on disk (`None`: it is not): hand over what was claimed, wake workers for the rest."""
         for claimed in self._claimed:
             self._signals.hand_over(claimed if admitted is not None else None)
+        for _ in range(self._reserved - len(self._claimed)):  # whose run could not be written
+            self._signals.hand_over(None)
         if self._waiting and admitted is not None:
             self._signals.wake()
+
+    def _reserve(self) -> bool:
+        reserved = self._signals.reserve()
+        self._reserved += reserved
+        return reserved
 
     def _thread(self, connection: sqlite3.Connection, request: RunRequest) -> rows.Row:
         """The head of the run's thread, which is made first when it is missing and may be made."""

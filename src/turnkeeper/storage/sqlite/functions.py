@@ -16,10 +16,7 @@ def _json_contains(document: str | None, wanted: str) -> bool:
 
 
 def contains(document: object, wanted: object) -> bool:
-    """Whether `document` holds all of `wanted`: objects by subset at any depth, everything else by equality.
-
-    `true` is not `1`: the types must agree, numbers aside.
-    """
+    """Whether `document` holds all of `wanted`: objects by subset at any depth, everything else by equality."""
     if isinstance(wanted, dict):
         if not isinstance(document, dict):
             return False
@@ -27,6 +24,15 @@ def contains(document: object, wanted: object) -> bool:
         return all(
             key in there and contains(there[key], value) for key, value in cast("dict[str, Any]", wanted).items()
         )
-    if isinstance(wanted, bool) or isinstance(document, bool):
-        return wanted is document
-    return wanted == document
+    return _equal(document, wanted)
+
+
+def _equal(one: object, other: object) -> bool:
+    """Equality as JSON has it: to Python `True == 1`, also deep inside of lists and objects."""
+    match one, other:
+        case list(), list():
+            return len(one) == len(other) and all(map(_equal, one, other))
+        case dict(), dict():
+            return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+        case _:
+            return one == other and isinstance(one, bool) == isinstance(other, bool)

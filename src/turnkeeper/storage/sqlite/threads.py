@@ -55,7 +55,12 @@ class SqliteThreads:
     async def set_state(self, thread_id: str, outcome: Outcome) -> None:
         """See the contract."""
         now = timestamp(self._clock())
-        await self._database.write(lambda connection: write_state(connection, thread_id, outcome, None, now))
+
+        def job(connection: sqlite3.Connection) -> None:
+            if not write_state(connection, thread_id, outcome, None, now):
+                raise _missing(thread_id)
+
+        await self._database.write(job)
 
     async def delete(self, thread_id: str) -> None:
         """See the contract."""
@@ -141,20 +146,18 @@ def remove(connection: sqlite3.Connection, thread_id: str) -> bool:
     return removed is not None
 
 
-def write_state(connection: sqlite3.Connection, thread_id: str, outcome: Outcome, run_id: str | None, now: str) -> None:
-    """The newest state of a thread as clients see it; `run_id` is the run that made it, if any."""
-    connection.execute(
-        SQL.set_state,
-        {
-            "thread_id": thread_id,
-            "values": None if outcome.values is None else bytes(outcome.values).decode(),
-            "interrupts": bytes(outcome.interrupts).decode(),
-            "rest": outcome.rest,
-            "error": None if outcome.error is None else bytes(outcome.error).decode(),
-            "last_run": run_id,
-            "now": now,
-        },
-    )
+def write_state(connection: sqlite3.Connection, thread_id: str, outcome: Outcome, run_id: str | None, now: str) -> bool:
+    """The newest state of a thread as clients see it; `run_id` is the run that made it, if any. False: no such thread."""
+    parameters = {
+        "thread_id": thread_id,
+        "values": None if outcome.values is None else bytes(outcome.values).decode(),
+        "interrupts": bytes(outcome.interrupts).decode(),
+        "rest": outcome.rest,
+        "error": None if outcome.error is None else bytes(outcome.error).decode(),
+        "last_run": run_id,
+        "now": now,
+    }
+    return connection.execute(SQL.set_state, parameters).fetchone() is not None
 
 
 def _missing(thread_id: str) -> NotFound:

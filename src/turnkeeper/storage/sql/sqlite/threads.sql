@@ -34,7 +34,8 @@ update threads set metadata = :metadata, updated_at = :now where thread_id = :th
 update threads
 set state_values = coalesce(:values, state_values), interrupts = :interrupts, rest = :rest, error = :error,
     last_run = coalesce(:last_run, last_run), updated_at = :now, state_updated_at = :now
-where thread_id = :thread_id;
+where thread_id = :thread_id
+returning thread_id;
 
 -- name: delete_thread
 -- Remove a thread; its runs go with it.
@@ -77,6 +78,7 @@ limit :limit offset :offset;
 select count(*)
 from threads
 where temporary = 0
+  and (:ids is null or thread_id in (select value from json_each(:ids)))
   and (:metadata is null or json_contains(metadata, :metadata))
   and (:values is null or json_contains(state_values, :values))
   and (:status is null or :status = case
