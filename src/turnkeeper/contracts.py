@@ -60,6 +60,10 @@ class RunStore(Protocol):
         """Put a run back in the queue, to go on from its last checkpoint. Raises `Fenced`."""
         ...
 
+    async def seal(self, run_id: str, attempt: int) -> int:
+        """Refuse whatever code of this attempt still writes; returns the attempt that may end the run. Raises `Fenced`."""
+        ...
+
     async def recover(self) -> int:
         """After a crash: put every running run back in the queue; returns how many (I6)."""
         ...

@@ -29,9 +29,6 @@ from turnkeeper.worker.loop import Worker
 SWITCH_INTERVAL = 0.001
 """Seconds a thread may hold the interpreter while others wait: the API answers while a graph computes."""
 
-DRAIN = 2.0
-"""Seconds the runs get to end by themselves when the server stops; the others are taken up at the next start."""
-
 
 class Server:
     """Storage, worker and HTTP application of one process, started and stopped together."""
@@ -42,10 +39,18 @@ class Server:
         self._storage = SqliteStorage(settings.db)
         self._events = LocalEventLog()
         self._signals = LocalSignals()
-        self._runs_loop = LoopThread("turnkeeper-runs", threads=settings.jobs)
-        self._state_loop = LoopThread("turnkeeper-states", threads=4)
+        self._runs_loop = LoopThread("turnkeeper-runs")
+        self._state_loop = LoopThread("turnkeeper-states")
         store = self._storage.items
-        parts = Parts(self._storage, self._events, graphs, store, settings.cancel_grace)
+        parts = Parts(
+            storage=self._storage,
+            events=self._events,
+            graphs=graphs,
+            store=store,
+            cancel_grace=settings.cancel_grace,
+            run_timeout=settings.run_timeout,
+            max_attempts=settings.max_attempts,
+        )
         self._worker = Worker(parts, jobs=settings.jobs)
         assistants = AssistantService(self._storage, graphs)
         states = StateService(self._storage, graphs, store, self._state_loop)
@@ -81,7 +86,7 @@ class Server:
         try:
             yield
         finally:
-            await self._runs_loop.run(self._worker.stop(DRAIN))
+            await self._runs_loop.run(self._worker.stop(self._settings.drain_timeout))
             working.cancel()
             self._runs_loop.stop()
             self._state_loop.stop()

@@ -390,6 +390,16 @@ async def test_a_body_nested_too_deep_is_refused(
         refused(await http.post(place.path(path), content=body, headers=JSON), 400, 422)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [["[" * 1000] * 10, "{" * 1000 + '\\"', {'"[{': "\\" * 999}, [[]] * 100_000, [{"a": [{}]}] * 10_000, "é" * 1000],
+    ids=["brackets", "braces and quotes", "quotes in keys", "wide", "many objects", "umlauts"],
+)
+async def test_a_body_that_is_wide_or_talks_of_brackets_is_not_too_deep(http: httpx.AsyncClient, value: Any) -> None:
+    answer = await http.post("/assistants/count", json={"metadata": {"x": value}})
+    assert (answer.status_code, answer.json()) == (200, 0)
+
+
 @pytest.mark.usefixtures("unchanged")
 async def test_a_body_that_is_too_long_is_refused(http: httpx.AsyncClient, place: Place) -> None:
     body = json.dumps({"assistant_id": "steps", "input": "x" * 10_000_000}).encode()

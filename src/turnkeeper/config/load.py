@@ -17,10 +17,10 @@ BUILD_KEYS = (
 )  # fmt: skip
 """Keys of the official file that concern building an image: nothing for a server to do."""
 
-UNAPPLIED_KEYS = ("auth", "encryption", "priority", "http", "store", "checkpointer", "webhooks", "ui", "ui_config")
+UNAPPLIED_KEYS = ("encryption", "priority", "http", "store", "checkpointer", "webhooks", "ui", "ui_config")
 """Keys of the official file that change how a server behaves and that this one does not act on yet."""
 
-KNOWN_KEYS = ("graphs", "dependencies", "env", SECTION, *BUILD_KEYS, *UNAPPLIED_KEYS)
+KNOWN_KEYS = ("graphs", "dependencies", "env", "auth", SECTION, *BUILD_KEYS, *UNAPPLIED_KEYS)
 
 
 def load_settings(config_path: str | Path, **overrides: Any) -> Settings:
@@ -30,6 +30,7 @@ def load_settings(config_path: str | Path, **overrides: Any) -> Settings:
     """
     document = Document(Path(config_path).absolute())
     root = document.path.parent
+    _refuse_auth(document)
     warnings = _key_warnings(document) + _apply_env(document)
     values: dict[str, Any] = {
         "config_path": document.path,
@@ -40,6 +41,17 @@ def load_settings(config_path: str | Path, **overrides: Any) -> Settings:
     }
     values |= read_options(document, os.environ)
     return Settings(**values | {key: value for key, value in overrides.items() if value is not None})
+
+
+def _refuse_auth(document: Document) -> None:
+    """To serve without the authentication that was asked for would let everybody in."""
+    if document.data.get("auth"):
+        raise ConfigError(
+            '"auth" is not supported yet',
+            where=document.where("auth"),
+            cause="without it every caller would get in",
+            fix='remove "auth", and let only trusted callers reach the server',
+        )
 
 
 def _key_warnings(document: Document) -> list[str]:

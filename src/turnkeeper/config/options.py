@@ -19,12 +19,21 @@ class Option:
     allowed: str
     variables: tuple[str, ...]
     least: float = 0
+    choices: tuple[str, ...] = ()
 
 
 OPTIONS: dict[str, Option] = {
     "cancel_grace": Option(float, "a number of seconds, 0 or more", ("TURNKEEPER_CANCEL_GRACE",)),
     "max_body": Option(int, "a whole number of bytes, 1024 or more", ("TURNKEEPER_MAX_BODY",), least=1024),
     "jobs": Option(int, "a whole number, 1 or more", ("TURNKEEPER_JOBS", "N_JOBS_PER_WORKER"), least=1),
+    "drain_timeout": Option(float, "a number of seconds, 0 or more", ("TURNKEEPER_DRAIN_TIMEOUT",)),
+    "run_timeout": Option(float, "a number of seconds above 0", ("TURNKEEPER_RUN_TIMEOUT",), least=0.001),
+    "max_attempts": Option(int, "a whole number, 1 or more", ("TURNKEEPER_MAX_ATTEMPTS",), least=1),
+    "max_queued_per_thread": Option(int, "a whole number, 1 or more", ("TURNKEEPER_MAX_QUEUED_PER_THREAD",), least=1),
+    "queued_on_interrupt": Option(
+        str, "cancel or keep", ("TURNKEEPER_QUEUED_ON_INTERRUPT",), choices=("cancel", "keep")
+    ),
+    "superseded_input": Option(str, "keep or drop", ("TURNKEEPER_SUPERSEDED_INPUT",), choices=("keep", "drop")),
     "db": Option(str, "a path, or :memory:", ("TURNKEEPER_DB",)),
 }
 
@@ -86,7 +95,7 @@ def _from_text(key: str, option: Option, variable: str, text: str) -> Any:
 
 def _fits(option: Option, value: object) -> bool:
     if option.kind is str:
-        return isinstance(value, str) and value != ""
+        return isinstance(value, str) and value != "" and (not option.choices or value in option.choices)
     numbers = (int, float) if option.kind is float else (int,)
     return isinstance(value, numbers) and not isinstance(value, bool) and value >= option.least
 

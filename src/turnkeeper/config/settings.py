@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,18 @@ class Settings:
     """Runs at once in one worker. Runs mostly wait for a model, so this is no number of cores."""
     cancel_grace: float = 5.0
     """Seconds a node that ignores its cancellation is waited for."""
+    drain_timeout: float = 2.0
+    """Seconds the runs get to end by themselves when the server stops; the rest is taken up at the next start."""
+    run_timeout: float | None = None
+    """Seconds a run may take, unless it says otherwise itself; `None`: as long as it likes."""
+    max_attempts: int = 3
+    """How often a run is taken up again after the server went down with it."""
+    max_queued_per_thread: int = 1000
+    """Runs that may wait on one thread; more are refused."""
+    queued_on_interrupt: Literal["cancel", "keep"] = "cancel"
+    """What becomes of waiting runs when an interrupt or a rollback arrives: cancelled as the reference does, or kept."""
+    superseded_input: Literal["keep", "drop"] = "keep"
+    """Whether the input of a run that was superseded before it got into the state is put there all the same."""
     max_body: int = 8 * 1024 * 1024
     default_recursion_limit: int = 10007
     warnings: tuple[str, ...] = ()

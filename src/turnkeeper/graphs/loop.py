@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import structlog
+
+from turnkeeper.graphs.threads import NodeThreads
 
 T = TypeVar("T")
 
@@ -17,10 +19,9 @@ log = structlog.get_logger()
 class LoopThread:
     """Runs coroutines on its own loop; sync nodes get threads of a pool that starves nobody."""
 
-    def __init__(self, name: str, *, threads: int) -> None:
-        """`threads`: how many sync nodes may run at once."""
+    def __init__(self, name: str) -> None:
         self._loop = _new_loop()
-        self._loop.set_default_executor(ThreadPoolExecutor(threads, thread_name_prefix=f"{name}-node"))
+        self._loop.set_default_executor(NodeThreads(f"{name}-node"))
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._stopped = False
 

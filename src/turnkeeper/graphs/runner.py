@@ -41,6 +41,7 @@ class RunArguments(msgspec.Struct, frozen=True):
     checkpoint: dict[str, Any] | None = None
     durability: Literal["sync", "async", "exit"] = "async"
     subgraphs: bool = False
+    run_timeout: float | None = None
 
 
 class Runner:

@@ -61,7 +61,7 @@ def _arguments(body: RunCreate, config: dict[str, Any], context: dict[str, Any],
     modes = body.stream_mode or DEFAULT_MODES
     return {
         "input": body.input,
-        "command": body.command if body.command != CommandBody() else None,  # one that says nothing is none
+        "command": _command(body.command),
         "config": config,
         "context": context,
         "stream_mode": list(dict.fromkeys([modes] if isinstance(modes, str) else modes)),
@@ -75,6 +75,13 @@ def _arguments(body: RunCreate, config: dict[str, Any], context: dict[str, Any],
         "checkpoint": _checkpoint(body),
         "durability": _durability(body),
     }
+
+
+def _command(given: CommandBody | None) -> CommandBody | None:
+    """LangGraph fails on a command that says nothing."""
+    if given is None or not (given.update or given.goto or given.resume is not None):
+        return None
+    return given
 
 
 def _checkpoint(body: RunCreate) -> dict[str, Any] | None:

@@ -10,16 +10,17 @@ from langgraph.store.base import BaseStore
 
 from turnkeeper.codec import encode, raw
 from turnkeeper.contracts import EventLog, Frame, Storage
-from turnkeeper.errors import Fenced
+from turnkeeper.errors import Fenced, Unavailable
 from turnkeeper.graphs.frames import error_info
 from turnkeeper.graphs.loader import Graphs
 from turnkeeper.graphs.runner import RunArguments, Runner
 from turnkeeper.types import Claimed, Ended, Outcome
+from turnkeeper.worker.execution import Execution
 
 log = structlog.get_logger()
 
-MAX_ATTEMPTS = 3
-"""A run that took the server down this often is not tried again."""
+RETRY_AFTER = 0.5
+"""Seconds until an end that the database did not take is written again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Parts:
     graphs: Graphs
     store: BaseStore
     cancel_grace: float
+    run_timeout: float | None
+    max_attempts: int
 
 
 class Attempt:
@@ -39,20 +42,18 @@ class Attempt:
     def __init__(self, parts: Parts, claimed: Claimed) -> None:
         self._parts = parts
         self._claimed = claimed
+        self._attempt = claimed.attempt
         self._arguments = msgspec.json.decode(claimed.kwargs, type=RunArguments)
         saver = parts.storage.run_checkpointer(claimed, deferred=self._arguments.durability != "sync")
         self._runner = Runner(claimed, self._arguments, saver, self._emit)
-        self._work: asyncio.Task[Outcome] | None = None
-        self._stopping = claimed.cancel_action is not None
-        self._draining = False
-        self._abandoned: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._execution = Execution(parts.cancel_grace)
 
     async def execute(self) -> Ended | None:
         """From claim to end; `None` when the run is no longer this attempt's to end."""
         try:
             outcome = await self._outcome()
             if outcome is None:
-                await self._parts.storage.runs.release(self._claimed.run_id, self._claimed.attempt)
+                await self._parts.storage.runs.release(self._claimed.run_id, self._attempt)
                 return None
             ended = await self._finish(outcome)
         except Fenced:
@@ -60,49 +61,30 @@ class Attempt:
         self._parts.events.end(ended)
         return ended
 
-    async def _finish(self, outcome: Outcome) -> Ended:
-        """Write the end. A checkpoint that could not be stored turns a success into an error."""
-        finish = self._parts.storage.runs.finish
-        try:
-            return await finish(self._claimed.run_id, self._claimed.attempt, outcome)
-        except Fenced:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the run must end
-            return await finish(self._claimed.run_id, self._claimed.attempt, await self._failed(error))
-
     def stop(self) -> None:
-        """The run was cancelled: cancel its graph, and wait no longer than `cancel_grace` for it."""
-        if not self._stopping:
-            self._stopping = True
-            self._cancel_work()
+        """The run was cancelled: stop its graph."""
+        self._runner.stop()
+        self._execution.stop("cancel")
 
     def drain(self) -> None:
         """The server stops: let go of the run so that it can be taken up again."""
-        self._draining = True
-        self._cancel_work()
-
-    def _cancel_work(self) -> None:
-        if self._work is not None:
-            self._runner.stop()
-            self._work.cancel()
-            asyncio.get_running_loop().call_later(self._parts.cancel_grace, self._abandon)
-
-    def _abandon(self) -> None:
-        if not self._abandoned.done():
-            self._abandoned.set_result(None)
+        self._runner.stop()
+        self._execution.stop("drain")
 
     async def _outcome(self) -> Outcome | None:
         """How the graph ended, or what it left when it was stopped; `None` when the run is to be released."""
         self._emit("metadata", {"run_id": self._claimed.run_id, "attempt": self._claimed.attempt})
-        if self._stopping:
+        if self._claimed.cancel_action is not None or self._execution.why == "cancel":
             return await self._halted("interrupted")
-        if self._claimed.attempt > MAX_ATTEMPTS:
-            return await self._failed(
-                RuntimeError(f"The server stopped {MAX_ATTEMPTS} times while this run was going.")
-            )
-        self._work = asyncio.create_task(self._perform())
-        await asyncio.wait({self._work, self._abandoned}, return_when=asyncio.FIRST_COMPLETED)
-        return await self._judge(self._work)
+        if self._claimed.attempt > self._parts.max_attempts:
+            tried = f"The server stopped {self._parts.max_attempts} times while this run was going."
+            return await self._halted("error", RuntimeError(tried))
+        timeout = self._arguments.run_timeout or self._parts.run_timeout
+        work = await self._execution.see_through(self._perform(), timeout)
+        if self._execution.left_behind:
+            log.warning("a node ignores its cancellation and is left behind", run_id=self._claimed.run_id)
+            self._attempt = await self._parts.storage.runs.seal(self._claimed.run_id, self._attempt)
+        return await self._judge(work, timeout)
 
     async def _perform(self) -> Outcome:
         runner, arguments = self._runner, self._arguments
@@ -115,27 +97,28 @@ class Attempt:
         ) as graph:
             return await runner.run(graph)
 
-    async def _judge(self, work: asyncio.Task[Outcome]) -> Outcome | None:
-        if not work.done():
-            log.warning("a node ignores its cancellation and is left behind", run_id=self._claimed.run_id)
-            work.add_done_callback(_forget)
-        elif not work.cancelled() and work.exception() is None:
+    async def _judge(self, work: asyncio.Task[Outcome], timeout: float | None) -> Outcome | None:
+        """What the run comes to, from what its work came to and why it was stopped."""
+        if work.done() and not work.cancelled() and work.exception() is None:
             return work.result()
-        if self._stopping:
-            return await self._halted("interrupted")
-        if self._draining:
-            return None
-        error = asyncio.CancelledError() if work.cancelled() else work.exception()
-        if isinstance(error, Fenced) or error is None:
-            raise Fenced(str(error))
-        return await self._failed(error)
-
-    async def _failed(self, error: BaseException) -> Outcome:
-        log.info("run failed", run_id=self._claimed.run_id, error=repr(error))
-        self._emit("error", error_info(error))
-        return await self._halted("error", error)
+        match self._execution.why:
+            case "cancel":
+                return await self._halted("interrupted")
+            case "timeout":
+                return await self._halted("timeout", TimeoutError(f"The run took longer than {timeout} seconds."))
+            case "drain":
+                return None
+            case None:
+                error = asyncio.CancelledError("The node was cancelled.") if work.cancelled() else work.exception()
+                if isinstance(error, Fenced) or error is None:
+                    raise Fenced(str(error))
+                return await self._halted("error", error)
 
     async def _halted(self, status: Any, error: BaseException | None = None) -> Outcome:
+        """What a run leaves that did not reach its end: the thread's newest checkpoint, and the error if any."""
+        if error is not None:
+            log.info("run failed", run_id=self._claimed.run_id, error=repr(error))
+            self._emit("error", error_info(error))
         try:
             async with self._parts.graphs.open(
                 self._claimed.graph_id, config=self._runner.config, access="threads.read", store=self._parts.store
@@ -144,14 +127,22 @@ class Attempt:
         except Exception as trouble:  # noqa: BLE001 - a graph that cannot be opened must not keep its run from ending
             return Outcome(status=status, rest="error", error=raw(error_info(error or trouble)))
 
+    async def _finish(self, outcome: Outcome) -> Ended:
+        """Write the end. A full disk is waited out; a checkpoint that could not be stored makes the run an error."""
+        finish = self._parts.storage.runs.finish
+        while True:
+            try:
+                return await finish(self._claimed.run_id, self._attempt, outcome)
+            except Fenced:
+                raise
+            except Unavailable as error:
+                log.warning("the end of a run is not written yet", run_id=self._claimed.run_id, error=str(error))
+                await asyncio.sleep(RETRY_AFTER)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the run must end
+                outcome = await self._halted("error", error)
+
     def _emit(self, event: str, data: Any) -> None:
         """Encode and hand on an event if anybody listens."""
         run_id = self._claimed.run_id
         if self._parts.events.wanted(run_id):
             self._parts.events.append(run_id, Frame(event, encode(data)))
-
-
-def _forget(work: "asyncio.Task[Outcome]") -> None:
-    """Take what an abandoned task comes to, so that nobody warns of it."""
-    if not work.cancelled():
-        work.exception()

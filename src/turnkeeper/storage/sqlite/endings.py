@@ -107,6 +107,13 @@ def release(connection: sqlite3.Connection, run_id: str, attempt: int, now: str)
     note(connection, thread_id, run_id, "released", attempt, "server stopping", now)
 
 
+def seal(connection: sqlite3.Connection, run_id: str, attempt: int) -> int:
+    """Take a run out of the hands of code that does not stop. Raises `Fenced` when the attempt does not own it."""
+    owned(connection, run_id, attempt)
+    (sealed,) = connection.execute(SQL.seal_run, {"run_id": run_id}).fetchone()
+    return sealed
+
+
 def recover(connection: sqlite3.Connection, now: str) -> int:
     """Give every running run back to the queue: nobody executes them after a crash."""
     released = connection.execute(SQL.recover_runs, {"now": now}).fetchall()

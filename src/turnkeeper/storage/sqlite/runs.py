@@ -74,6 +74,10 @@ class SqliteRuns:
         now = timestamp(self._clock())
         await self._database.write(lambda connection: endings.release(connection, run_id, attempt, now))
 
+    async def seal(self, run_id: str, attempt: int) -> int:
+        """See the contract."""
+        return await self._database.write(lambda connection: endings.seal(connection, run_id, attempt))
+
     async def recover(self) -> int:
         """See the contract."""
         now = timestamp(self._clock())

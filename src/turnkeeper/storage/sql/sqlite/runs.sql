@@ -63,6 +63,10 @@ set status = 'pending', updated_at = :now
 where run_id = :run_id and attempt = :attempt and status = 'running'
 returning thread_id;
 
+-- name: seal_run
+-- The next attempt begins although nothing executes it: what the one before still writes is refused.
+update runs set attempt = attempt + 1 where run_id = :run_id and status = 'running' returning attempt;
+
 -- name: recover_runs
 -- After a crash nobody executes anything: every running run waits again.
 update runs

@@ -70,6 +70,8 @@ create index runs_active on runs (thread_id, seq) where status in ('pending', 'r
 
 create index runs_of_thread on runs (thread_id, seq);
 
+-- Threads whose next run may start, and from when on. Kept by triggers, so that no move can forget it; with it a claim
+-- need not look through the queues behind running runs.
 create table ready (
   thread_id text primary key,
   due_at real not null
@@ -81,8 +83,9 @@ create trigger runs_inserted after insert on runs begin
   delete from ready where thread_id = new.thread_id;
   insert into ready
   select thread_id, due_at from runs
-  where thread_id = new.thread_id and status = 'pending'
-    and not exists (select 1 from runs where thread_id = new.thread_id and status = 'running')
+  where status = 'pending' and thread_id = (
+    select new.thread_id where not exists (select 1 from runs where thread_id = new.thread_id and status = 'running')
+  )
   order by due_at
   limit 1;
 end;
@@ -91,8 +94,9 @@ create trigger runs_moved after update of status on runs begin
   delete from ready where thread_id = new.thread_id;
   insert into ready
   select thread_id, due_at from runs
-  where thread_id = new.thread_id and status = 'pending'
-    and not exists (select 1 from runs where thread_id = new.thread_id and status = 'running')
+  where status = 'pending' and thread_id = (
+    select new.thread_id where not exists (select 1 from runs where thread_id = new.thread_id and status = 'running')
+  )
   order by due_at
   limit 1;
 end;
@@ -101,8 +105,9 @@ create trigger runs_deleted after delete on runs begin
   delete from ready where thread_id = old.thread_id;
   insert into ready
   select thread_id, due_at from runs
-  where thread_id = old.thread_id and status = 'pending'
-    and not exists (select 1 from runs where thread_id = old.thread_id and status = 'running')
+  where status = 'pending' and thread_id = (
+    select old.thread_id where not exists (select 1 from runs where thread_id = old.thread_id and status = 'running')
+  )
   order by due_at
   limit 1;
 end;
