@@ -61,7 +61,7 @@ class RunStore(Protocol):
         ...
 
     async def seal(self, run_id: str, attempt: int) -> int:
-        """Refuse whatever code of this attempt still writes; returns the attempt that may end the run. Raises `Fenced`."""
+        """Refuse whatever this attempt still writes; returns the attempt that may end the run. Raises `Fenced`."""
         ...
 
     async def recover(self) -> int:
@@ -112,8 +112,8 @@ class ThreadStore(Protocol):
         """Merge metadata, shallow. Raises `NotFound`."""
         ...
 
-    async def set_state(self, thread_id: str, outcome: Outcome) -> None:
-        """The state was edited: what clients see of it from now on. Raises `NotFound`."""
+    async def publish_state(self, thread_id: str, outcome: Outcome) -> None:
+        """Show clients a state that was read outside a run, if it still is the newest. Raises `NotFound`."""
         ...
 
     async def delete(self, thread_id: str) -> None:
@@ -188,8 +188,12 @@ class Storage(Protocol):
         """LangGraph's store: what graphs remember across threads."""
         ...
 
-    def run_checkpointer(self, claimed: Claimed, *, deferred: bool) -> "BaseCheckpointSaver[str]":
+    def run_checkpointer(
+        self, claimed: Claimed, *, deferred: bool, author: str | None = None
+    ) -> "BaseCheckpointSaver[str]":
         """Checkpoints written by one attempt; once it no longer owns its run, its writes raise `Fenced` (I7).
+
+        They belong to the run `author`, by default the attempt's own: whose they are decides what a rollback removes.
 
         With `deferred` the puts are not waited for; one that fails makes the run's `finish` raise.
         """

@@ -25,6 +25,10 @@ class TooLarge(TurnkeeperError):
     """The request body is longer than the server takes."""
 
 
+class TooMany(TurnkeeperError):
+    """A limit on what may wait is reached; nothing was changed, and it may be tried again later."""
+
+
 class Fenced(TurnkeeperError):
     """A write came from an attempt that no longer owns its run; it was discarded (invariant I7)."""
 

@@ -17,6 +17,7 @@ from turnkeeper.config import Settings
 from turnkeeper.graphs.loader import Graphs
 from turnkeeper.graphs.loop import LoopThread
 from turnkeeper.http.app import Services, build
+from turnkeeper.services.admitting import Admitting, Policy
 from turnkeeper.services.assistants import AssistantService
 from turnkeeper.services.runs import RunService
 from turnkeeper.services.states import StateService
@@ -41,29 +42,34 @@ class Server:
         self._signals = LocalSignals()
         self._runs_loop = LoopThread("turnkeeper-runs")
         self._state_loop = LoopThread("turnkeeper-states")
-        store = self._storage.items
-        parts = Parts(
+        self._worker = Worker(self._parts(), jobs=settings.jobs)
+        self._services = self._build_services()
+
+    def _parts(self) -> Parts:
+        settings = self._settings
+        return Parts(
             storage=self._storage,
             events=self._events,
-            graphs=graphs,
-            store=store,
+            graphs=self._graphs,
+            store=self._storage.items,
             cancel_grace=settings.cancel_grace,
             run_timeout=settings.run_timeout,
             max_attempts=settings.max_attempts,
         )
-        self._worker = Worker(parts, jobs=settings.jobs)
-        assistants = AssistantService(self._storage, graphs)
-        states = StateService(self._storage, graphs, store, self._state_loop)
-        runs = RunService(
-            self._storage,
-            self._events,
-            self._signals,
-            assistants,
-            states,
+
+    def _build_services(self) -> Services:
+        settings = self._settings
+        policy = Policy(
             recursion_limit=settings.default_recursion_limit,
-            clock=time.time,
+            max_queued=settings.max_queued_per_thread,
+            keep_queued=settings.queued_on_interrupt == "keep",
+            keep_inputs=settings.superseded_input == "keep",
         )
-        self._services = Services(assistants, ThreadService(self._storage, runs, states), states, runs)
+        assistants = AssistantService(self._storage, self._graphs)
+        states = StateService(self._storage, self._graphs, self._storage.items, self._state_loop)
+        admitting = Admitting(assistants, policy, time.time)
+        runs = RunService(self._storage, self._events, self._signals, admitting, states)
+        return Services(assistants, ThreadService(self._storage, runs, states), states, runs)
 
     def app(self) -> Starlette:
         """The ASGI application; the worker lives as long as its lifespan."""

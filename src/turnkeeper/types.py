@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -102,11 +102,48 @@ class NewThread(msgspec.Struct, frozen=True):
     ttl: msgspec.Raw | None = None
 
 
+class Carried(msgspec.Struct, frozen=True):
+    """A superseded run whose input is to be put into the state ahead of its successor's."""
+
+    run_id: str
+    kwargs: msgspec.Raw
+
+
+class Preconditions(msgspec.Struct, frozen=True):
+    """What a run's admission depends on, besides its strategy."""
+
+    if_thread_status: tuple[ThreadStatus, ...] = ()
+    """The statuses the thread may have; empty: any."""
+    if_waiting: Literal["continue", "reject", "resume"] = "continue"
+    """A thread that waits for a human: drop the question, refuse the run, or take its input for the answer."""
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+    """What the body was, to tell a repetition from another request with the same key."""
+    max_queued: int = 1000
+
+
+class Supersession(msgspec.Struct, frozen=True):
+    """What an interrupting run does to those before it."""
+
+    keep_queued: bool = False
+    """Leave waiting runs in the queue instead of cancelling them."""
+    keep_inputs: bool = True
+    """Carry the inputs of cancelled runs into the state."""
+
+
 class Composed(msgspec.Struct, frozen=True):
     """A run's own metadata and arguments after its assistant's and its thread's were merged in, as JSON."""
 
     metadata: msgspec.Raw
     kwargs: msgspec.Raw
+
+
+class Compose(Protocol):
+    """Puts a run together in the transaction that admits it."""
+
+    def __call__(self, assistant: "Assistant", thread_metadata: dict[str, Any], *, answers: bool) -> Composed:
+        """Merge in what the assistant and the thread add; with `answers` the input is the answer to an interrupt."""
+        ...
 
 
 class RunRequest(msgspec.Struct, frozen=True):
@@ -116,9 +153,12 @@ class RunRequest(msgspec.Struct, frozen=True):
     thread_id: str
     assistant_id: str
     strategy: Strategy
-    compose: Callable[["Assistant", dict[str, Any]], "Composed"]
-    """Called in the transaction with the assistant and the thread's metadata: what they add to the run."""
+    compose: "Compose"
     due_at: float
+    stateless: bool = False
+    has_command: bool = False
+    preconditions: Preconditions = Preconditions()
+    supersession: Supersession = Supersession()
     new_thread: NewThread | None = None
     """Made in the same transaction when the thread does not exist; `None`: the thread must exist."""
 
@@ -133,10 +173,10 @@ class Stopped(msgspec.Struct, frozen=True):
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """A run that is on disk, and the runs that stop for it."""
+    """A run that is on disk, and the runs that stop for it; with a repeated idempotency key the run there was."""
 
     run: Run
-    stopped: Stopped
+    stopped: Stopped = Stopped()
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -151,6 +191,7 @@ class Claimed(msgspec.Struct, frozen=True):
     metadata: msgspec.Raw
     thread_metadata: msgspec.Raw
     temporary: bool
+    carried: tuple[Carried, ...]
     fresh: bool
     """Whether nothing is stored of the thread's state yet."""
     after_interrupt: bool

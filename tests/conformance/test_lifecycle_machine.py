@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.conformance.conftest import Backend, Kit, NoRoom
 from turnkeeper import lifecycle
@@ -297,6 +304,7 @@ def machine(backend: Backend) -> Iterator[Callable[[], Machine]]:
     yield lambda: Machine(backend)
 
 
+@pytest.mark.timeout(400)  # it passes in seconds; a failure is worth the minutes it takes to make it short
 def test_no_sequence_of_moves_breaks_a_thread(machine: Callable[[], Machine]) -> None:
     checks = settings(
         max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), database=None

@@ -31,7 +31,7 @@ async def found(kit: Kit, select: Select | None = None, **filters: Any) -> list[
 
 async def with_values(kit: Kit, values: Any) -> str:
     thread_id = await kit.thread()
-    await kit.storage.threads.set_state(thread_id, outcome(values))
+    await kit.storage.threads.publish_state(thread_id, outcome(values))
     return thread_id
 
 
@@ -81,7 +81,7 @@ async def test_an_unknown_thread_is_not_found_by_any_verb(kit: Kit, verb: str) -
     calls = {
         "get": lambda: threads.get(thread_id),
         "update": lambda: threads.update(thread_id, {}, None),
-        "set_state": lambda: threads.set_state(thread_id, outcome({})),
+        "publish_state": lambda: threads.publish_state(thread_id, outcome({})),
         "delete": lambda: threads.delete(thread_id),
         "copy": lambda: threads.copy(thread_id, uuid7()),
     }
@@ -96,7 +96,7 @@ async def test_an_edit_of_the_state_is_seen_at_once(kit: Kit) -> None:
     thread_id = await kit.thread()
     kit.clock.now += 5
 
-    await kit.storage.threads.set_state(
+    await kit.storage.threads.publish_state(
         thread_id, outcome({"said": "hi"}, rest="interrupted", interrupts=msgspec.Raw(b'{"t":[]}'))
     )
 
@@ -193,7 +193,7 @@ async def test_a_thread_is_busy_while_a_run_is_active_and_then_what_its_state_sa
 @pytest.mark.parametrize("rest", RESTS)
 async def test_after_a_rollback_a_thread_is_what_it_was_before(kit: Kit, rest: RestStatus) -> None:
     thread_id = await kit.thread()
-    await kit.storage.threads.set_state(thread_id, outcome({}, rest=rest))
+    await kit.storage.threads.publish_state(thread_id, outcome({}, rest=rest))
     claimed = await kit.running(thread_id)
     await kit.storage.runs.cancel_thread(thread_id, "rollback", "enough")
     await kit.storage.runs.finish(claimed.run_id, claimed.attempt, outcome({"said": "gone"}, rest="error"))
@@ -294,7 +294,7 @@ async def test_a_deeply_nested_state_can_be_searched_among(kit: Kit) -> None:
 async def test_filters_are_combined(kit: Kit) -> None:
     both, one = await kit.thread(topic="cats"), await kit.thread(topic="cats")
     await kit.thread(topic="dogs")
-    await kit.storage.threads.set_state(both, outcome({"said": "hi"}))
+    await kit.storage.threads.publish_state(both, outcome({"said": "hi"}))
 
     assert await found(kit, metadata={"topic": "cats"}, values={"said": "hi"}) == [both]
     assert await found(kit, ids=[one], metadata={"topic": "cats"}) == [one]
@@ -312,9 +312,9 @@ async def test_threads_are_found_by_id(kit: Kit) -> None:
 async def test_threads_are_found_by_status(kit: Kit, status: str) -> None:
     threads = {rest: await kit.thread() for rest in RESTS}
     for rest, thread_id in threads.items():
-        await kit.storage.threads.set_state(thread_id, outcome({}, rest=rest))
+        await kit.storage.threads.publish_state(thread_id, outcome({}, rest=rest))
     busy = await kit.thread()
-    await kit.storage.threads.set_state(busy, outcome({}, rest="error"))
+    await kit.storage.threads.publish_state(busy, outcome({}, rest="error"))
     await kit.admit(busy)
 
     assert await found(kit, status=status) == [{**threads, "busy": busy}[status]]
@@ -352,7 +352,7 @@ async def test_threads_are_sorted_by_what_was_asked_for(kit: Kit, sort_by: str, 
         await kit.storage.threads.create(NewThread(thread_id, {}), exist_ok=False)
     for order, rest in ((2, "interrupted"), (0, "error"), (3, "idle")):
         kit.clock.now += 1
-        await kit.storage.threads.set_state(threads[order], outcome({}, rest=rest))
+        await kit.storage.threads.publish_state(threads[order], outcome({}, rest=rest))
     kit.clock.now += 1
     await kit.admit(threads[1])
     kit.clock.now += 1

@@ -20,7 +20,7 @@ def mark() -> dict[str, str]:
 
 @pytest.mark.parametrize("graph", ["steps", "agent", "ask"])
 async def test_every_graph_has_an_assistant_under_its_well_known_id(client: LangGraphClient, graph: str) -> None:
-    assistant = await client.assistants.get(str(uuid.uuid5(NAMESPACE, graph)))
+    assistant: Any = await client.assistants.get(str(uuid.uuid5(NAMESPACE, graph)))
     assert assistant["graph_id"] == assistant["name"] == graph
     assert assistant["metadata"] == {"created_by": "system"}
     assert (assistant["config"], assistant["context"], assistant["version"]) == ({}, {}, 1)
@@ -81,7 +81,7 @@ async def test_explicit_nulls_count_as_not_given(http: httpx.AsyncClient) -> Non
 async def test_configurable_and_context_mirror_each_other(client: LangGraphClient, given: Any) -> None:
     made: Any = await client.assistants.create("steps", **given)
     assert made["context"] == made["config"]["configurable"] == {"a": 1}
-    other = {"config": {"configurable": {"b": 2}}} if "context" in given else {"context": {"b": 2}}
+    other: Any = {"config": {"configurable": {"b": 2}}} if "context" in given else {"context": {"b": 2}}
     changed: Any = await client.assistants.update(made["assistant_id"], **other)
     assert changed["context"] == changed["config"]["configurable"] == {"b": 2}
 
@@ -141,7 +141,8 @@ async def test_a_deleted_assistant_is_gone_and_its_threads_stay(client: LangGrap
             await call(made["assistant_id"])
     with pytest.raises(NotFoundError):
         await client.runs.create(thread, made["assistant_id"], input={"tag": "B"})
-    assert (await client.threads.get_state(thread))["values"]["steps"] == ["A.n1", "A.n2", "A.n3"]
+    state: Any = await client.threads.get_state(thread)
+    assert state["values"]["steps"] == ["A.n1", "A.n2", "A.n3"]
 
 
 async def test_an_assistant_can_take_its_threads_with_it(client: LangGraphClient, thread: str) -> None:

@@ -587,8 +587,12 @@ async def test_an_interrupted_run_can_be_resumed_after_the_one_that_took_over(ta
 # --- What those who listen to the first run are told ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("strategy", "left"), [("interrupt", "interrupted"), ("rollback", None)])
-async def test_the_stream_of_a_run_that_is_stopped_ends(talk: Talk, strategy: str, left: str | None) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "left", "said"), [("interrupt", "interrupted", "interrupted"), ("rollback", None, "rolled_back")]
+)
+async def test_the_stream_of_a_run_that_is_stopped_says_by_whom(
+    talk: Talk, strategy: str, left: str | None, said: str
+) -> None:
     talk.hold("A.n2")
     stream = talk.client.runs.stream(talk.thread_id, "steps", input={"tag": "A"}, stream_mode="updates")
     first = asyncio.create_task(collect(stream))
@@ -597,7 +601,8 @@ async def test_the_stream_of_a_run_that_is_stopped_ends(talk: Talk, strategy: st
     events = await first
     await talk.end_of(second)
     assert events[0][0] == "metadata"
-    assert events[1:] == [("updates", {"n1": {"steps": ["A.n1"]}})]
+    reason = f"superseded by run {second} (multitask_strategy={strategy})"
+    assert events[1:] == [("updates", {"n1": {"steps": ["A.n1"]}}), ("end", {"status": said, "reason": reason})]
     assert await talk.status(events[0][1]["run_id"]) == left
 
 

@@ -16,7 +16,8 @@ ALL = ["A.n1", "A.n2", "A.n3"]
 
 async def steps(client: LangGraphClient, thread: str) -> list[str]:
     """What ran on the thread and was kept."""
-    return (await client.threads.get_state(thread))["values"]["steps"]  # type: ignore[call-overload]
+    state: Any = await client.threads.get_state(thread)
+    return state["values"]["steps"]
 
 
 # How a run is made.
@@ -133,14 +134,15 @@ async def test_a_missing_thread_is_made_only_when_asked_for(client: LangGraphCli
     assert values == {"tag": "A", "steps": ALL}
     seen = await client.threads.get(thread)
     assert (seen["metadata"] or {})["graph_id"] == "steps"
-    again = await client.runs.wait(thread, "steps", input={"tag": "B"}, if_not_exists="create")
-    assert again["steps"] == [*ALL, "B.n1", "B.n2", "B.n3"]  # type: ignore[call-overload]
+    again: Any = await client.runs.wait(thread, "steps", input={"tag": "B"}, if_not_exists="create")
+    assert again["steps"] == [*ALL, "B.n1", "B.n2", "B.n3"]
 
 
 async def test_a_run_for_later_waits_its_time(client: LangGraphClient, gates: Gates, thread: str) -> None:
     later = await client.runs.create(thread, "steps", input={"tag": "L"}, after_seconds=3600)
     assert (await client.threads.get(thread))["status"] == "busy"
-    soon = await client.runs.create(thread, "steps", input={"tag": "S"}, after_seconds=0.05)
+    fraction: Any = 0.05
+    soon = await client.runs.create(thread, "steps", input={"tag": "S"}, after_seconds=fraction)
     await client.runs.join(thread, soon["run_id"])
     assert gates.visits(thread) == ["S.n1", "S.n2", "S.n3"]
     assert (await client.runs.get(thread, later["run_id"]))["status"] == "pending"
@@ -157,15 +159,11 @@ async def test_what_was_configured_reaches_the_node(client: LangGraphClient, thr
     assistant = await client.assistants.create(
         "plain", config={"configurable": {"a": 1, "b": 1}, "tags": ["assistant"], "recursion_limit": 11}
     )
-    run = await client.runs.create(
-        thread,
-        assistant["assistant_id"],
-        input={},
-        config={"configurable": {"b": 2}, "tags": ["run"], "metadata": {"from": "config"}},  # type: ignore[typeddict-unknown-key]
-        metadata={"mark": 1},
-    )
+    config: Any = {"configurable": {"b": 2}, "tags": ["run"], "metadata": {"from": "config"}}
+    run = await client.runs.create(thread, assistant["assistant_id"], input={}, config=config, metadata={"mark": 1})
     await client.runs.join(thread, run["run_id"])
-    seen: Any = (await client.threads.get(thread))["values"]["seen"]  # type: ignore[call-overload]
+    thread_now: Any = await client.threads.get(thread)
+    seen = thread_now["values"]["seen"]
     assert seen["configurable"].items() >= {
         "a": 1, "b": 2, "thread_id": thread, "run_id": run["run_id"], "graph_id": "plain",
         "assistant_id": assistant["assistant_id"],
@@ -472,17 +470,17 @@ async def test_a_running_run_is_cancelled(
 
 async def test_a_cancelled_run_can_be_taken_back(client: LangGraphClient, gates: Gates, thread: str) -> None:
     await client.runs.wait(thread, "steps", input={"tag": "P"})
-    before = [await client.threads.get(thread), await client.threads.get_history(thread, limit=100)]
+    before: list[Any] = [await client.threads.get(thread), await client.threads.get_history(thread, limit=100)]
     gates.hold(thread, "A.n2")
     run = await client.runs.create(thread, "steps", input={"tag": "A"})
     await gates.started(thread, "A.n2")
     await client.runs.cancel(thread, run["run_id"], wait=True, action="rollback")
     with pytest.raises(NotFoundError):
         await client.runs.get(thread, run["run_id"])
-    after = [await client.threads.get(thread), await client.threads.get_history(thread, limit=100)]
+    after: list[Any] = [await client.threads.get(thread), await client.threads.get_history(thread, limit=100)]
     assert after[1] == before[1]
-    assert after[0]["values"] == before[0]["values"]  # type: ignore[call-overload]
-    assert after[0]["status"] == "idle"  # type: ignore[call-overload]
+    assert after[0]["values"] == before[0]["values"]
+    assert after[0]["status"] == "idle"
 
 
 async def test_cancelling_answers_before_the_run_has_stopped(

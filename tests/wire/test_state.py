@@ -76,10 +76,11 @@ async def test_what_does_not_exist_is_not_found(client: LangGraphClient, thread:
         await client.threads.update_state(ABSENT, {"tag": "x"})
     await run(client, thread)
     for checkpoint in (ABSENT, "nonsense"):
+        address: Any = {"checkpoint_id": checkpoint}
         with pytest.raises(NotFoundError, match=checkpoint):
             await client.threads.get_state(thread, checkpoint_id=checkpoint)
         with pytest.raises(NotFoundError, match=checkpoint):
-            await client.threads.get_state(thread, checkpoint={"checkpoint_id": checkpoint})  # type: ignore[typeddict-item]
+            await client.threads.get_state(thread, checkpoint=address)
 
 
 async def test_an_edit_is_made_as_a_node_would(client: LangGraphClient, thread: str) -> None:
@@ -102,8 +103,8 @@ async def test_an_edit_is_made_as_a_node_would(client: LangGraphClient, thread: 
 async def test_an_edit_without_a_node_continues_after_the_last_one(client: LangGraphClient, thread: str) -> None:
     await run(client, thread)
     await client.threads.update_state(thread, {"steps": ["edit"]})
-    state = await client.threads.get_state(thread)
-    assert (state["next"], state["values"]["steps"]) == ([], [*ALL, "edit"])  # type: ignore[call-overload]
+    state: Any = await client.threads.get_state(thread)
+    assert (state["next"], state["values"]["steps"]) == ([], [*ALL, "edit"])
     assert (await client.threads.get(thread))["status"] == "idle"
 
 
@@ -140,7 +141,7 @@ async def test_an_older_state_can_be_forked(client: LangGraphClient, thread: str
         assert state["values"]["steps"] == ["A.n1", "fork"]
         assert (await client.threads.get(thread))["values"] == state["values"]
     assert await client.runs.wait(thread, "steps", input=None) == {"tag": "A", "steps": ["A.n1", "fork", "A.n3"]}
-    assert (await client.threads.get_state(thread, checkpoint_id=history[0]["checkpoint"]["checkpoint_id"]))[  # type: ignore[arg-type]
+    assert (await client.threads.get_state(thread, checkpoint_id=history[0]["checkpoint"]["checkpoint_id"]))[
         "values"
     ] == {"tag": "A", "steps": ALL}
 
@@ -275,14 +276,15 @@ async def test_history_comes_in_pages_whichever_way_the_place_is_named(
     await run(client, thread)
     history: list[Any] = await client.threads.get_history(thread)
     checkpoint = history[1]["checkpoint"]
-    for before in (
+    shapes: list[Any] = [
         checkpoint["checkpoint_id"],
         {"checkpoint_id": checkpoint["checkpoint_id"]},
         checkpoint,
         {"configurable": checkpoint},
         {"configurable": {"checkpoint_id": checkpoint["checkpoint_id"]}},
-    ):
-        assert await client.threads.get_history(thread, limit=2, before=before) == history[2:4]  # type: ignore[arg-type]
+    ]
+    for before in shapes:
+        assert await client.threads.get_history(thread, limit=2, before=before) == history[2:4]
     by_query = await http.get(f"/threads/{thread}/history?limit=2&before={checkpoint['checkpoint_id']}")
     assert by_query.json() == history[2:4]
     assert (await http.get(f"/threads/{thread}/history?limit=&before=")).json() == history
@@ -360,11 +362,10 @@ async def test_a_remote_graph_is_invoked_and_resumed(remote: RemoteGraph, thread
     config: Any = {"configurable": {"thread_id": thread}, "tags": ["remote"], "metadata": {"from": "afar"}}
     asked: Any = await remote.ainvoke({"tag": "A"}, config)
     assert asked["__interrupt__"][0]["value"] == {"question": "go on?", "tag": "A"}
-    snapshot = await remote.aget_state(config)
+    snapshot: Any = await remote.aget_state(config)
     assert snapshot.next == ("ask",)
     assert snapshot.interrupts[0].value == {"question": "go on?", "tag": "A"}
-    assert snapshot.metadata is not None
-    assert snapshot.metadata["from"] == "afar"  # type: ignore[typeddict-item]
+    assert snapshot.metadata["from"] == "afar"
     answered: Any = await remote.ainvoke(Command(resume="yes"), config)
     assert answered["steps"] == ["A.before", "A.ask=yes", "A.after"]
 
@@ -382,10 +383,12 @@ async def test_a_remote_graph_makes_the_thread_it_needs(remote: RemoteGraph) -> 
 
 async def test_a_remote_graph_streams(remote: RemoteGraph, thread: str) -> None:
     config: Any = {"configurable": {"thread_id": thread}}
-    updates = [each async for each in remote.astream({"tag": "A"}, config, stream_mode="updates")]
+    updates: list[Any] = [each async for each in remote.astream({"tag": "A"}, config, stream_mode="updates")]
     assert updates[0] == {"before": {"steps": ["A.before"]}}
     assert "__interrupt__" in updates[1]
-    both = [each async for each in remote.astream(Command(resume="ok"), config, stream_mode=["values", "updates"])]
+    both: list[Any] = [
+        each async for each in remote.astream(Command(resume="ok"), config, stream_mode=["values", "updates"])
+    ]
     assert ("updates", {"ask": {"steps": ["A.ask=ok"]}}) in [part[:2] for part in both]
     assert both[-1][:2] == ("values", {"tag": "A", "steps": ["A.before", "A.ask=ok", "A.after"]})
 
@@ -403,7 +406,7 @@ async def test_a_remote_graph_streams_messages(client: LangGraphClient, thread: 
     remote = RemoteGraph("agent", client=client)
     given = {"messages": [{"role": "user", "content": "What is the weather in Oslo?"}]}
     stream = remote.astream(given, {"configurable": {"thread_id": thread}}, stream_mode="messages")
-    chunks = [(message, metadata) async for message, metadata in stream]
+    chunks: list[Any] = [part async for part in stream]
     assert "".join(m["content"] for m, _ in chunks if m["type"] == "AIMessageChunk") == "It is sunny in Oslo."
     assert {metadata["langgraph_node"] for _, metadata in chunks} == {"model", "tools"}
 
@@ -424,11 +427,11 @@ async def test_a_remote_graph_is_edited_and_looked_back_on(remote: RemoteGraph, 
     by_filter = [each async for each in remote.aget_state_history(config, filter={"source": "input"})]
     assert [each.config for each in by_filter] == [history[2].config]
     assert (await remote.aget_state(history[1].config)).values == history[1].values
-    edited = await remote.aupdate_state(config, {"steps": ["edit"]}, as_node="ask")
+    edited: Any = await remote.aupdate_state(config, {"steps": ["edit"]}, as_node="ask")
     assert edited["configurable"]["thread_id"] == thread
     assert (await remote.aget_state(config)).next == ("after",)
-    forked = await remote.aupdate_state(history[1].config, {"steps": ["fork"]}, as_node="before")
-    state = await remote.aget_state(config)
+    forked: Any = await remote.aupdate_state(history[1].config, {"steps": ["fork"]}, as_node="before")
+    state: Any = await remote.aget_state(config)
     assert state.config["configurable"]["checkpoint_id"] == forked["configurable"]["checkpoint_id"]
     assert (state.values["steps"], state.next) == (["fork"], ("ask",))
 
@@ -439,6 +442,7 @@ def test_a_remote_graph_does_the_same_synchronously(remote: RemoteGraph, sync_cl
     assert remote.invoke({"tag": "A"}, config)["steps"] == ["A.before"]
     assert remote.get_state(config).next == ("ask",)
     assert len(list(remote.get_state_history(config))) == 3
-    assert [part[0] for part in remote.stream(Command(resume=1), config, stream_mode=["updates"])] == ["updates"] * 2
+    parts: list[Any] = list(remote.stream(Command(resume=1), config, stream_mode=["updates"]))
+    assert [part[0] for part in parts] == ["updates"] * 2
     remote.update_state(config, {"steps": ["edit"]}, as_node="after")
     assert remote.get_state(config, subgraphs=True).values["steps"][-1] == "edit"

@@ -280,8 +280,8 @@ async def test_parts_of_threads_are_extracted(client: LangGraphClient, mark: dic
         "absent": "values.nothing.at.all",
         "through": "values.tag.x",
     }
-    [found] = await client.threads.search(metadata=mark, extract=extract, select=["thread_id"])
-    assert found == {
+    found: Any = await client.threads.search(metadata=mark, extract=extract, select=["thread_id"])
+    assert found[0] == {
         "thread_id": made["thread_id"],
         "extracted": {
             "last": "A.n3",
@@ -293,9 +293,9 @@ async def test_parts_of_threads_are_extracted(client: LangGraphClient, mark: dic
             "through": None,
         },
     }
-    [whole] = await client.threads.search(metadata=mark, extract={"tag": "values.tag"})
-    assert whole["extracted"] == {"tag": "A"}
-    assert whole["values"]["steps"] == ALL
+    whole: Any = await client.threads.search(metadata=mark, extract={"tag": "values.tag"})
+    assert whole[0]["extracted"] == {"tag": "A"}
+    assert whole[0]["values"]["steps"] == ALL
 
 
 async def test_a_copy_has_state_and_history_but_no_runs(client: LangGraphClient, thread: str) -> None:
@@ -306,9 +306,10 @@ async def test_a_copy_has_state_and_history_but_no_runs(client: LangGraphClient,
     assert copy["thread_id"] != thread
     for field in ("status", "values", "metadata", "interrupts"):
         assert copy[field] == original[field]
-    theirs, ours = [await client.threads.get_history(each, limit=100) for each in (thread, copy["thread_id"])]
+    theirs: Any = await client.threads.get_history(thread, limit=100)
+    ours: Any = await client.threads.get_history(copy["thread_id"], limit=100)
     assert [state["values"] for state in ours] == [state["values"] for state in theirs]
-    assert [state["checkpoint_id"] for state in ours] == [state["checkpoint_id"] for state in theirs]  # type: ignore[typeddict-item]
+    assert [state["checkpoint_id"] for state in ours] == [state["checkpoint_id"] for state in theirs]
     assert {state["checkpoint"]["thread_id"] for state in ours} == {copy["thread_id"]}
     assert await client.runs.list(copy["thread_id"]) == []
 
@@ -341,7 +342,8 @@ async def test_a_busy_thread_can_be_copied(client: LangGraphClient, gates: Gates
     assert copy["status"] != "busy"
     gates.let(thread, "A.n2")
     await client.runs.join(thread, run["run_id"])
-    assert (await client.threads.get_state(copy["thread_id"]))["values"]["steps"] == ["A.n1"]
+    state: Any = await client.threads.get_state(copy["thread_id"])
+    assert state["values"]["steps"] == ["A.n1"]
 
 
 def test_the_synchronous_client_does_the_same(sync_client: SyncLangGraphClient, mark: dict[str, str]) -> None:

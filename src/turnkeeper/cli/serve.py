@@ -67,17 +67,23 @@ def run_server(
     settings = replace(settings, port=sockets[0].getsockname()[1])
     stop_on_sigterm()
     stop_with_parent(options["parent_fd"])
-    from turnkeeper.graphs.loader import Graphs
     from turnkeeper.server import serve as serve_until_stopped
 
-    graphs = Graphs.load(settings)
-    if strict and graphs.failed:
-        raise GraphsFailed(list(graphs.failed.values()))
+    graphs = _load(settings, strict=strict)
 
     def ready() -> None:
         on_ready(settings, graphs, time.perf_counter() - begun)  # importing all of the above counts too
 
     serve_until_stopped(settings, graphs, sockets=sockets, on_ready=ready)
+
+
+def _load(settings: "Settings", *, strict: bool) -> "Graphs":
+    from turnkeeper.graphs.loader import Graphs
+
+    graphs = Graphs.load(settings)
+    if strict and graphs.failed:
+        raise GraphsFailed(list(graphs.failed.values()))
+    return graphs
 
 
 def _listen(settings: "Settings") -> list[socket.socket]:

@@ -63,7 +63,7 @@ class Settings:
     max_queued_per_thread: int = 1000
     """Runs that may wait on one thread; more are refused."""
     queued_on_interrupt: Literal["cancel", "keep"] = "cancel"
-    """What becomes of waiting runs when an interrupt or a rollback arrives: cancelled as the reference does, or kept."""
+    """What becomes of waiting runs when an interrupt or a rollback arrives."""
     superseded_input: Literal["keep", "drop"] = "keep"
     """Whether the input of a run that was superseded before it got into the state is put there all the same."""
     max_body: int = 8 * 1024 * 1024

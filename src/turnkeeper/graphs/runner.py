@@ -13,6 +13,7 @@ from langgraph.types import Command, Send
 
 from turnkeeper.codec import raw
 from turnkeeper.errors import NotFound
+from turnkeeper.graphs.carried import SaverFor, carry_inputs
 from turnkeeper.graphs.frames import Frames, error_info
 from turnkeeper.graphs.snapshots import interrupts_by_task, values
 from turnkeeper.graphs.unfinished import keep_finished_tasks
@@ -48,12 +49,21 @@ class Runner:
     """Executes one attempt of one run."""
 
     def __init__(
-        self, claimed: Claimed, arguments: RunArguments, saver: "BaseCheckpointSaver[Any]", emit: Emit
+        self,
+        claimed: Claimed,
+        arguments: RunArguments,
+        saver: "BaseCheckpointSaver[Any]",
+        saver_for: SaverFor,
+        emit: Emit,
     ) -> None:
-        """`emit` is called with the name and the data of each event of the run's stream, as they come."""
+        """`emit` is called with the name and the data of each event of the run's stream, as they come.
+
+        `saver` keeps the run's own checkpoints, `saver_for` those that are made on behalf of runs it supersedes.
+        """
         self._claimed = claimed
         self._arguments = arguments
         self._saver = saver
+        self._saver_for = saver_for
         self._emit = emit
         self._frames = Frames(arguments.stream_mode, subgraphs=arguments.subgraphs)
         self._values: Any = None
@@ -151,8 +161,10 @@ class Runner:
             config["configurable"] = {**config.get("configurable", {}), **self._arguments.checkpoint}
             if await self._saver.aget_tuple(config) is None:
                 raise NotFound(f"Checkpoint {self._arguments.checkpoint.get('checkpoint_id')} not found")
-        elif self._claimed.after_interrupt and self._arguments.command is None and self._arguments.input is not None:
-            await keep_finished_tasks(graph, self._bare_config)
+        elif self._arguments.command is None and self._arguments.input is not None:
+            if self._claimed.after_interrupt:
+                await keep_finished_tasks(graph, self._bare_config)
+            await carry_inputs(graph, self._claimed.thread_id, self._claimed.carried, self._saver_for)
         return config, self._input()
 
     async def _has_begun(self, config: RunnableConfig) -> bool:

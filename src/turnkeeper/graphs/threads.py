@@ -1,4 +1,4 @@
-"""Threads for sync nodes, which know whose they are: a run has not stopped while a node of it still runs in a thread."""
+"""Threads for sync nodes, which know whose they are: a run has not stopped while one of its nodes still runs."""
 
 import asyncio
 from collections.abc import Callable

@@ -31,7 +31,13 @@ STATUS: dict[type[errors.TurnkeeperError], int] = {
     errors.Impossible: 400,
     errors.TooLarge: 413,
     errors.Fenced: 409,
+    errors.TooMany: 429,
     errors.Unavailable: 503,
+}
+
+HEADERS: dict[type[errors.TurnkeeperError], dict[str, str]] = {
+    errors.TooMany: {"retry-after": "1"},
+    errors.Unavailable: {"retry-after": "1"},
 }
 
 Handler = Callable[[Request], Awaitable[ASGIApp]]
@@ -58,7 +64,7 @@ class Endpoint:
         try:
             answer = await self._handler(Request(scope, receive))
         except errors.TurnkeeperError as error:
-            answer = json({"detail": str(error)}, status=STATUS[type(error)])
+            answer = json({"detail": str(error)}, status=STATUS[type(error)], headers=HEADERS.get(type(error)))
         except ClientDisconnect:
             return
         await answer(scope, receive, send)

@@ -1,6 +1,6 @@
 """The routes of runs, of a thread and stateless ones."""
 
-from typing import Annotated, Any, get_args
+from typing import Any, get_args
 
 import msgspec
 from starlette.requests import Request
@@ -9,10 +9,10 @@ from starlette.types import ASGIApp
 
 from turnkeeper.codec import encode
 from turnkeeper.contracts import Frame
-from turnkeeper.errors import NotFound
+from turnkeeper.errors import Invalid, NotFound
 from turnkeeper.http.requests import as_uuid, body, choice, flag, number, path_id, words
 from turnkeeper.http.responses import fields, json
-from turnkeeper.http.sse import STREAM_HEADERS, EventStream, Gone, WaitedResult, only, render
+from turnkeeper.http.sse import STREAM_HEADERS, EventStream, Gone, WaitedResult, farewell, only, render
 from turnkeeper.services.requests import RunCreate, RunsCancel
 from turnkeeper.services.runs import Listening, RunService
 from turnkeeper.types import Ended, Run, StreamMode
@@ -26,31 +26,37 @@ MOST_RUNS = 1000
 async def create(request: Request) -> Response:
     """`POST /threads/{thread_id}/runs` and `POST /runs`."""
     thread_id = _thread(request)
-    run = await _runs(request).create(thread_id, await body(request, RunCreate))
+    run = await _runs(request).create(thread_id, await _body(request), _key(request))
     return json(run, headers={"content-location": _location(thread_id, run)})
 
 
 async def create_batch(request: Request) -> Response:
     """`POST /runs/batch`."""
-    bodies = await body(request, Annotated[list[RunCreate], msgspec.Meta(min_length=1)])
+    bodies = await body(request, list[RunCreate])
+    if not bodies:
+        raise Invalid("Expected an `array` of length >= 1")
     return json(await _runs(request).create_batch(bodies))
 
 
 async def stream(request: Request) -> ASGIApp:
     """`POST /threads/{thread_id}/runs/stream` and `POST /runs/stream`."""
-    thread_id, given = _thread(request), await body(request, RunCreate)
-    started = await _runs(request).start(thread_id, given, frames=True)
+    thread_id, given = _thread(request), await _body(request)
+    started = await _runs(request).start(thread_id, given, _key(request), frames=True)
     headers = {"content-location": _location(thread_id, started.run), "location": _path(started.run) + "/stream"}
-    return EventStream(started.subscription, headers, on_gone=_on_gone(request, started, given))
+    if isinstance(started.found, Ended):
+        return _ended_stream(headers, started.found)
+    return EventStream(started.found, headers, on_gone=_on_gone(request, started, given))
 
 
 async def wait(request: Request) -> ASGIApp:
     """`POST /threads/{thread_id}/runs/wait` and `POST /runs/wait`."""
-    thread_id, given = _thread(request), await body(request, RunCreate)
+    thread_id, given = _thread(request), await _body(request)
     runs = _runs(request)
-    started = await runs.start(thread_id, given, frames=False)
+    started = await runs.start(thread_id, given, _key(request), frames=False)
     headers = {"content-location": _location(thread_id, started.run), "location": _path(started.run) + "/join"}
-    return WaitedResult(started.subscription, headers, runs.result, on_gone=_on_gone(request, started, given))
+    if isinstance(started.found, Ended):
+        return Response(await runs.result(started.found), 200, headers, "application/json")
+    return WaitedResult(started.found, headers, runs.result, on_gone=_on_gone(request, started, given))
 
 
 async def list_runs(request: Request) -> Response:
@@ -127,6 +133,16 @@ async def cancel_many(request: Request) -> Response:
     return Response(status_code=204)
 
 
+async def _body(request: Request) -> RunCreate:
+    given = await body(request, RunCreate)
+    return given if given.run_id is None else msgspec.structs.replace(given, run_id=as_uuid(given.run_id, "run"))
+
+
+def _key(request: Request) -> str | None:
+    """A request repeated with the same `Idempotency-Key` header makes one run."""
+    return request.headers.get("idempotency-key")
+
+
 def _runs(request: Request) -> RunService:
     return request.app.state.runs
 
@@ -168,10 +184,10 @@ def _missing(error: NotFound) -> dict[str, str]:
 
 
 def _ended_stream(headers: dict[str, str], ended: Ended) -> Response:
-    """The stream of a run that has ended: nothing, unless it failed."""
+    """The stream of a run that has ended: nothing, unless it did not succeed."""
     if ended.status in ("error", "timeout") and ended.error is not None:
         return _finished_stream(headers, "error", ended.error)
-    return Response(b"", 200, {**STREAM_HEADERS, **headers})
+    return Response(farewell(ended), 200, {**STREAM_HEADERS, **headers})
 
 
 def _finished_stream(headers: dict[str, str], event: str, data: Any) -> Response:

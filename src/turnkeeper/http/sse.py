@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 from turnkeeper.contracts import Frame, Subscription
@@ -37,6 +38,14 @@ def only(modes: Sequence[str]) -> Pick:
 def render(frame: Frame) -> bytes:
     """One event as it goes over the wire."""
     return b"event: %b\r\ndata: %b\r\n\r\n" % (frame.event.encode(), frame.data)
+
+
+def farewell(ended: Ended) -> bytes:
+    """The last event of a run that was stopped: nobody shall take its stream's end for success. Both SDKs allow it."""
+    if ended.status not in ("interrupted", "timeout", None):
+        return b""
+    said = {"status": ended.status or "rolled_back", "reason": ended.reason}
+    return render(Frame("end", msgspec.json.encode(said)))
 
 
 class LastingResponse:
@@ -95,7 +104,8 @@ class EventStream(LastingResponse):
                 chunk = b": heartbeat\r\n\r\n"
             if chunk:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        last = b"" if subscription.ended is None else farewell(subscription.ended)
+        await send({"type": "http.response.body", "body": last})
 
 
 class WaitedResult(LastingResponse):

@@ -6,7 +6,7 @@ import msgspec
 
 from turnkeeper.codec import decode, raw
 from turnkeeper.services.requests import CheckpointBody, CommandBody, ConfigBody, RunCreate
-from turnkeeper.types import Assistant, Composed
+from turnkeeper.types import Assistant, Compose, Composed
 
 DEFAULT_MODES = ["values"]
 
@@ -14,18 +14,18 @@ ADDRESS = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
 """Keys of `configurable` that say where the run goes on; that comes from the path and from `checkpoint`."""
 
 
-def composer(body: RunCreate, run_id: str, thread_id: str, *, temporary: bool, recursion_limit: int) -> Any:
+def composer(body: RunCreate, run_id: str, thread_id: str, *, temporary: bool, recursion_limit: int) -> Compose:
     """The function that storage calls once it holds the run's assistant and thread."""
 
-    def compose(assistant: Assistant, thread_metadata: dict[str, Any]) -> Composed:
+    def compose(assistant: Assistant, thread_metadata: dict[str, Any], *, answers: bool) -> Composed:
         belongs = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
         config, context = _configuration(body, assistant, recursion_limit)
         config["configurable"] |= {"run_id": run_id, "thread_id": thread_id, **belongs}
         metadata = {"created_by": "system", **thread_metadata, **belongs, **(body.metadata or {})}
-        return Composed(
-            metadata=raw(metadata),
-            kwargs=msgspec.Raw(msgspec.json.encode(_arguments(body, config, context, temporary=temporary))),
-        )
+        arguments = _arguments(body, config, context, temporary=temporary)
+        if answers:
+            arguments |= {"input": None, "command": CommandBody(resume=body.input)}
+        return Composed(metadata=raw(metadata), kwargs=msgspec.Raw(msgspec.json.encode(arguments)))
 
     return compose
 
@@ -74,6 +74,7 @@ def _arguments(body: RunCreate, config: dict[str, Any], context: dict[str, Any],
         "resumable": bool(body.stream_resumable),
         "checkpoint": _checkpoint(body),
         "durability": _durability(body),
+        "run_timeout": body.run_timeout,
     }
 
 

@@ -41,6 +41,12 @@ class RunCreate(msgspec.Struct, frozen=True):
     on_disconnect: Literal["cancel", "continue"] | None = None
     on_completion: Literal["delete", "keep", "complete", "continue"] | None = None
     after_seconds: float | None = None
+    run_id: str | None = None
+    if_thread_status: lifecycle.ThreadStatus | list[lifecycle.ThreadStatus] | None = None
+    if_waiting: Literal["continue", "reject", "resume"] | None = None
+    queued_on_interrupt: Literal["cancel", "keep"] | None = None
+    superseded_input: Literal["keep", "drop"] | None = None
+    run_timeout: Annotated[float, msgspec.Meta(gt=0)] | None = None
     langsmith_tracer: JsonObject | None = None
     strict_resume: bool | None = None
 

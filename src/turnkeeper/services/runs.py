@@ -7,11 +7,10 @@ from turnkeeper.codec import decode, encode
 from turnkeeper.contracts import EventLog, Signals, Storage, Subscription
 from turnkeeper.errors import Invalid, NotFound
 from turnkeeper.lifecycle import CancelAction
-from turnkeeper.services.assistants import AssistantService
-from turnkeeper.services.composing import composer
-from turnkeeper.services.requests import RunCreate, RunsCancel, exclusive
+from turnkeeper.services.admitting import Admitting
+from turnkeeper.services.requests import RunCreate, RunsCancel
 from turnkeeper.services.states import StateService
-from turnkeeper.types import Clock, Ended, NewThread, Run, RunRequest, Stopped, uuid7
+from turnkeeper.types import Ended, Run, RunRequest, Stopped
 
 WAIT_FOR_END = 3600.0
 """Seconds one wait for a run's end lasts before it looks at the database again."""
@@ -19,54 +18,49 @@ WAIT_FOR_END = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """A run and a subscription that misses nothing of it."""
+    """A run and a subscription that misses nothing of it; or its end, where a repeated request found it ended."""
 
     run: Run
-    subscription: Subscription
+    found: Subscription | Ended
 
 
 class RunService:
     """What the HTTP handlers ask of runs."""
 
     def __init__(
-        self,
-        storage: Storage,
-        events: EventLog,
-        signals: Signals,
-        assistants: AssistantService,
-        states: StateService,
-        *,
-        recursion_limit: int,
-        clock: Clock,
+        self, storage: Storage, events: EventLog, signals: Signals, admitting: Admitting, states: StateService
     ) -> None:
-        """`recursion_limit` is what a run gets that names none."""
         self._storage = storage
         self._events = events
         self._signals = signals
-        self._assistants = assistants
+        self._admitting = admitting
         self._states = states
-        self._recursion_limit = recursion_limit
-        self._clock = clock
 
-    async def create(self, thread_id: str | None, body: RunCreate) -> Run:
-        """Admit a run; without a thread it gets one of its own. Raises `NotFound`, `Conflict`, `Invalid`."""
-        [run] = await self._admit([self._request(thread_id, body)])
+    async def create(self, thread_id: str | None, body: RunCreate, key: str | None) -> Run:
+        """Admit a run; without a thread it gets one of its own. `key`: its `Idempotency-Key`, if any.
+
+        Raises `NotFound`, `Conflict`, `Invalid`, `Impossible`, `TooMany`.
+        """
+        [run] = await self._admit([self._admitting.request(thread_id, body, key)])
         return run
 
     async def create_batch(self, bodies: Sequence[RunCreate]) -> list[Run]:
         """Admit stateless runs, all or none."""
-        return await self._admit([self._request(None, body) for body in bodies])
+        return await self._admit([self._admitting.request(None, body) for body in bodies])
 
-    async def start(self, thread_id: str | None, body: RunCreate, *, frames: bool) -> Listening:
-        """Admit a run and listen to it from before its first event."""
-        request = self._request(thread_id, body)
+    async def start(self, thread_id: str | None, body: RunCreate, key: str | None, *, frames: bool) -> Listening:
+        """Admit a run and listen to it from before its first event. Raises like `create`."""
+        request = self._admitting.request(thread_id, body, key)
         subscription = self._events.subscribe(request.run_id, frames=frames)
         try:
             [run] = await self._admit([request])
         except BaseException:
             subscription.close()
             raise
-        return Listening(run, subscription)
+        if run.run_id == request.run_id:
+            return Listening(run, subscription)
+        subscription.close()
+        return Listening(run, await self.join(run.thread_id, run.run_id, frames=frames))
 
     async def join(self, thread_id: str, run_id: str, *, frames: bool) -> Ended | Subscription:
         """A run's end if it has ended, else a subscription to it. Raises `NotFound`."""
@@ -167,22 +161,6 @@ class RunService:
         for end in stopped.ended:
             self._events.end(end)
         self._signals.cancel(stopped.stopping)
-
-    def _request(self, thread_id: str | None, body: RunCreate) -> RunRequest:
-        exclusive(body.config, body.context)
-        stateless = thread_id is None
-        run_id, thread_id = uuid7(self._clock), thread_id or uuid7(self._clock)
-        temporary = stateless and body.on_completion not in ("keep", "continue")
-        may_create = stateless or body.if_not_exists == "create"
-        return RunRequest(
-            run_id=run_id,
-            thread_id=thread_id,
-            assistant_id=self._assistants.resolve(body.assistant_id),
-            strategy=body.multitask_strategy or "enqueue",
-            compose=composer(body, run_id, thread_id, temporary=temporary, recursion_limit=self._recursion_limit),
-            due_at=self._clock() + (body.after_seconds or 0.0),
-            new_thread=NewThread(thread_id=thread_id, metadata={}, temporary=temporary) if may_create else None,
-        )
 
 
 async def ended(subscription: Subscription) -> Ended:

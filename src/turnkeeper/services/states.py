@@ -139,7 +139,7 @@ class StateService:
             }
         }
         snapshot = await opened.graph.aget_state(head)
-        await self._storage.threads.set_state(thread_id, _outcome(snapshot))
+        await self._storage.threads.publish_state(thread_id, _outcome(snapshot))
 
     @asynccontextmanager
     async def _open(
@@ -177,6 +177,7 @@ def _outcome(snapshot: StateSnapshot) -> Outcome:
         values=raw(values(snapshot)),
         interrupts=raw(interrupts_by_task(snapshot)),
         rest=rest_status(waits=bool(snapshot.next), failed=False),
+        checkpoint_id=snapshot.config.get("configurable", {}).get("checkpoint_id"),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 
 from turnkeeper.codec import encode, raw
@@ -44,8 +45,7 @@ class Attempt:
         self._claimed = claimed
         self._attempt = claimed.attempt
         self._arguments = msgspec.json.decode(claimed.kwargs, type=RunArguments)
-        saver = parts.storage.run_checkpointer(claimed, deferred=self._arguments.durability != "sync")
-        self._runner = Runner(claimed, self._arguments, saver, self._emit)
+        self._runner = Runner(claimed, self._arguments, self._saver(), self._saver, self._emit)
         self._execution = Execution(parts.cancel_grace)
 
     async def execute(self) -> Ended | None:
@@ -58,8 +58,15 @@ class Attempt:
             ended = await self._finish(outcome)
         except Fenced:
             return None
+        if ended.status is None and self._claimed.carried:
+            await self._publish()
         self._parts.events.end(ended)
         return ended
+
+    async def _publish(self) -> None:
+        """After a rollback: inputs that were carried ahead of this run's stay, so show clients a state with them."""
+        outcome = await self._halted("success")
+        await self._parts.storage.threads.publish_state(self._claimed.thread_id, outcome)
 
     def stop(self) -> None:
         """The run was cancelled: stop its graph."""
@@ -70,6 +77,11 @@ class Attempt:
         """The server stops: let go of the run so that it can be taken up again."""
         self._runner.stop()
         self._execution.stop("drain")
+
+    def _saver(self, author: str | None = None) -> BaseCheckpointSaver[str]:
+        """The checkpointer of this attempt. What is made on behalf of another run is on disk before we go on."""
+        deferred = author is None and self._arguments.durability != "sync"
+        return self._parts.storage.run_checkpointer(self._claimed, deferred=deferred, author=author)
 
     async def _outcome(self) -> Outcome | None:
         """How the graph ended, or what it left when it was stopped; `None` when the run is to be released."""

@@ -32,7 +32,7 @@ def look(state: Seen, config: RunnableConfig, runtime: Runtime[Who]) -> Seen:
     """Tell what there is to be seen, also on the custom stream."""
     get_stream_writer()({"said": state.get("said")})
     configurable = config.get("configurable", {})
-    context = runtime.context
+    context: Any = runtime.context
     return {
         "seen": {
             "configurable": {key: value for key, value in configurable.items() if not key.startswith("__")},
@@ -46,7 +46,7 @@ def look(state: Seen, config: RunnableConfig, runtime: Runtime[Who]) -> Seen:
 
 def echo_graph(context_schema: type[Any] | None) -> StateGraph[Any, Any]:
     """One node that looks around."""
-    builder = StateGraph(Seen, context_schema=context_schema)
+    builder: Any = StateGraph(Seen, context_schema=context_schema)
     builder.add_node("look", look)
     builder.add_edge(START, "look")
     return builder
@@ -109,12 +109,12 @@ class OddState(TypedDict, total=False):
 
 def odd_node(state: OddState) -> OddState:
     """Return something JSON has no word for."""
-    return {"odd": ODD[state["kind"]]}
+    return {"odd": ODD[state.get("kind", "")]}
 
 
 def odd_graph() -> StateGraph[OddState]:
     """One node that returns something odd, and one after it."""
-    builder = StateGraph(OddState)
+    builder: Any = StateGraph(OddState)
     builder.add_node("make", odd_node)
     builder.add_node("after", lambda _: {})
     builder.add_edge(START, "make")
@@ -137,7 +137,7 @@ class Strict(TypedDict, total=False):
 
 def strict_graph() -> StateGraph[Strict]:
     """Add one, again and again."""
-    builder = StateGraph(Strict)
+    builder: Any = StateGraph(Strict)
     builder.add_node("add", lambda _: {"total": 1})
     builder.add_node("again", lambda _: {"total": 10})
     builder.add_edge(START, "add")
@@ -147,7 +147,7 @@ def strict_graph() -> StateGraph[Strict]:
 
 def endless_graph() -> StateGraph[Strict]:
     """A loop that only the recursion limit ends."""
-    builder = StateGraph(Strict)
+    builder: Any = StateGraph(Strict)
     builder.add_node("add", lambda _: {"total": 1})
     builder.add_edge(START, "add")
     builder.add_edge("add", "add")

@@ -5,19 +5,29 @@ the way to the worker and back.
 """
 
 import sqlite3
+from dataclasses import dataclass
 
 from turnkeeper import lifecycle
 from turnkeeper.codec import decode, text
 from turnkeeper.contracts import Signals
 from turnkeeper.errors import Conflict, NotFound
 from turnkeeper.storage.queries import load
-from turnkeeper.storage.sqlite import assistants, endings, rows, threads
-from turnkeeper.types import Admitted, Assistant, Claimed, Composed, RunRequest, Stopped, timestamp
+from turnkeeper.storage.sqlite import assistants, carrying, endings, preconditions, rows, threads
+from turnkeeper.types import Admitted, Assistant, Claimed, RunRequest, Stopped, timestamp
 
 SQL = load("sqlite", "runs")
 THREADS = load("sqlite", "threads")
 
-BUSY = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run stands once it is admitted: its assistant, its thread and what it stops."""
+
+    assistant: Assistant
+    head: rows.Head
+    superseded: list[endings.Active]
+    first: bool
+    """Whether nothing of the thread stands between it and its start."""
 
 
 class Admission:
@@ -34,26 +44,17 @@ class Admission:
 
     def admit(self, connection: sqlite3.Connection, request: RunRequest) -> Admitted:
         """Look at the thread's active runs, let `lifecycle` decide, write the answer."""
-        head = self._thread(connection, request)
-        assistant = assistants.fetch(connection, request.assistant_id)
-        found = connection.execute(SQL.runs_of_thread, _thread_of(request))
-        active = [endings.Active(*row) for row in found.fetchmany(1)]
-        decision = lifecycle.admit(request.strategy, busy=bool(active))
-        if not decision.accept:
-            raise Conflict(BUSY)
-        if decision.stop_active is not None:  # only then do the others matter, which may be thousands
-            active += [endings.Active(*row) for row in found]
-        found.close()
-        metadata = self._note_owner(connection, request, assistant, decode(head[0]))
-        row = _row(request, request.compose(assistant, metadata), self._now)
-        first = not active or (decision.stop_active is not None and all(map(_unstarted, active)))
-        starts = first and request.due_at <= self._due and self._reserve()
-        self._enqueue(connection, request, assistant, row, head, starts=starts)
-        stopped = Stopped()
-        if decision.stop_active is not None:  # after the new run has its place: a temporary thread goes with its last
-            reason = f"superseded by run {request.run_id} (multitask_strategy={request.strategy})"
-            stopped = endings.stop(connection, active, decision.stop_active, reason, self._now)
-        return Admitted(run=rows.run(tuple(row.values())), stopped=stopped)
+        known = preconditions.repeated(connection, request, self._now)
+        if known is not None:
+            return Admitted(run=known)
+        place = self._place(connection, request)
+        row = self._row(connection, request, place)
+        starts = place.first and request.due_at <= self._due and self._reserve()
+        self._enqueue(connection, request, row, starts=starts)
+        stopped = self._stop(connection, request, place)
+        if starts:
+            self._claim(connection, row, place)
+        return Admitted(run=rows.run(tuple(row[name] for name in rows.RUN)), stopped=stopped)
 
     def done(self, admitted: list[Admitted] | None) -> None:
         """Once it is on disk (`None`: it is not): hand over what was claimed, wake workers for the rest."""
@@ -64,73 +65,90 @@ class Admission:
         if self._waiting and admitted is not None:
             self._signals.wake()
 
+    def _place(self, connection: sqlite3.Connection, request: RunRequest) -> Place:
+        """What the run finds. Raises `NotFound`, `Conflict` and `TooMany`."""
+        head = self._thread(connection, request)
+        assistant = assistants.fetch(connection, request.assistant_id)
+        found = connection.execute(SQL.runs_of_thread, {"thread_id": request.thread_id})
+        active = [endings.Active(*row) for row in found.fetchmany(1)]
+        preconditions.check(connection, request, head, busy=bool(active))
+        decision = lifecycle.admit(request.strategy, busy=bool(active))
+        if not decision.accept:
+            raise Conflict(preconditions.BUSY)
+        if decision.stop_active is None:
+            found.close()
+            return Place(assistant, head, [], first=not active)
+        active += [endings.Active(*row) for row in found]  # only now do the others matter, which may be thousands
+        superseded = [run for run in active if not (request.supersession.keep_queued and _unstarted(run))]
+        return Place(assistant, head, superseded, first=len(superseded) == len(active) and all(map(_unstarted, active)))
+
+    def _thread(self, connection: sqlite3.Connection, request: RunRequest) -> rows.Head:
+        """The head of the run's thread, which is made first when it is missing and may be made."""
+        head = connection.execute(THREADS.thread_head, {"thread_id": request.thread_id}).fetchone()
+        if head is not None:
+            return rows.Head(*head)
+        if request.new_thread is None:
+            raise NotFound("Thread or assistant not found.")
+        threads.insert(connection, request.new_thread, self._now)
+        return rows.Head(text(request.new_thread.metadata), request.new_thread.temporary)
+
+    def _row(self, connection: sqlite3.Connection, request: RunRequest, place: Place) -> rows.Columns:
+        """The run's row; its thread is told which graph and assistant it ran with last."""
+        assistant, metadata = place.assistant, decode(place.head.metadata)
+        belongs = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
+        touched = {"thread_id": request.thread_id, "metadata": text({**metadata, **belongs}), "now": self._now}
+        connection.execute(THREADS.touch_thread, touched)
+        answers = preconditions.answers(request, place.head, busy=not place.first)
+        composed = request.compose(assistant, metadata, answers=answers)
+        return {
+            "run_id": request.run_id,
+            "thread_id": request.thread_id,
+            "assistant_id": request.assistant_id,
+            "graph_id": assistant.graph_id,
+            "created_at": self._now,
+            "updated_at": self._now,
+            "status": "pending",
+            "metadata": bytes(composed.metadata).decode(),
+            "kwargs": bytes(composed.kwargs).decode(),
+            "multitask_strategy": request.strategy,
+            "cancel_reason": None,
+            "due_at": request.due_at,
+        }
+
+    def _enqueue(self, connection: sqlite3.Connection, request: RunRequest, row: rows.Columns, *, starts: bool) -> None:
+        """Put the run at the end of its thread's queue, or start it. Clients see it `pending` in any case."""
+        began = {"status": "running", "attempt": 1} if starts else {"attempt": 0}
+        connection.execute(SQL.insert_run, row | began)
+        endings.note(connection, request.thread_id, request.run_id, "created", 0, request.strategy, self._now)
+        if starts:
+            endings.note(connection, request.thread_id, request.run_id, "started", 1, None, self._now)
+        else:
+            self._waiting = True
+
+    def _stop(self, connection: sqlite3.Connection, request: RunRequest, place: Place) -> Stopped:
+        """Stop what is superseded: after the new run has its place, as a temporary thread goes with its last run."""
+        if not place.superseded or request.strategy not in ("interrupt", "rollback"):
+            return Stopped()
+        how = endings.Stop(
+            action=request.strategy,
+            reason=f"superseded by run {request.run_id} (multitask_strategy={request.strategy})",
+            now=self._now,
+            superseded_by=request.run_id,
+            carry=request.supersession.keep_inputs and request.strategy == "interrupt",
+        )
+        return endings.stop(connection, place.superseded, how)
+
+    def _claim(self, connection: sqlite3.Connection, row: rows.Columns, place: Place) -> None:
+        carried = carrying.to_carry(connection, row["thread_id"]) if place.superseded or place.head.carries else ()
+        claim = {**row, "attempt": 1, "cancel_action": None}
+        self._claimed.append(rows.claimed(tuple(claim[name] for name in rows.CLAIM), place.head, carried))
+
     def _reserve(self) -> bool:
         reserved = self._signals.reserve()
         self._reserved += reserved
         return reserved
 
-    def _thread(self, connection: sqlite3.Connection, request: RunRequest) -> rows.Row:
-        """The head of the run's thread, which is made first when it is missing and may be made."""
-        head = connection.execute(THREADS.thread_head, _thread_of(request)).fetchone()
-        if head is not None:
-            return head
-        if request.new_thread is None:
-            raise NotFound("Thread or assistant not found.")
-        threads.insert(connection, request.new_thread, self._now)
-        return text(request.new_thread.metadata), request.new_thread.temporary, None, True
-
-    def _note_owner(
-        self, connection: sqlite3.Connection, request: RunRequest, assistant: Assistant, metadata: dict[str, object]
-    ) -> dict[str, object]:
-        """A thread carries the graph and the assistant it last ran with: its state is read with them."""
-        belongs = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
-        touched = {**_thread_of(request), "metadata": text({**metadata, **belongs}), "now": self._now}
-        connection.execute(THREADS.touch_thread, touched)
-        return metadata
-
-    def _enqueue(
-        self,
-        connection: sqlite3.Connection,
-        request: RunRequest,
-        assistant: Assistant,
-        row: dict[str, object],
-        head: rows.Row,
-        *,
-        starts: bool,
-    ) -> None:
-        """Put a run at the end of its thread's queue, or start it."""
-        status, attempt = ("running", 1) if starts else ("pending", 0)
-        columns = {"status": status, "attempt": attempt, "graph_id": assistant.graph_id, "due_at": request.due_at}
-        connection.execute(SQL.insert_run, {**row, **columns})
-        endings.note(connection, request.thread_id, request.run_id, "created", 0, request.strategy, self._now)
-        if not starts:
-            self._waiting = True
-            return
-        endings.note(connection, request.thread_id, request.run_id, "started", 1, None, self._now)
-        run = (request.run_id, request.thread_id, assistant.assistant_id, assistant.graph_id, attempt)
-        self._claimed.append(rows.claimed((*run, row["kwargs"], row["metadata"], None), head))
-
-
-def _thread_of(request: RunRequest) -> dict[str, object]:
-    return {"thread_id": request.thread_id}
-
 
 def _unstarted(run: endings.Active) -> bool:
     """Whether a run can be stopped in this very transaction."""
     return run.status == "pending" and run.attempt == 0
-
-
-def _row(request: RunRequest, composed: Composed, now: str) -> dict[str, object]:
-    """A run as clients see it first: waiting."""
-    return {
-        "run_id": request.run_id,
-        "thread_id": request.thread_id,
-        "assistant_id": request.assistant_id,
-        "created_at": now,
-        "updated_at": now,
-        "status": "pending",
-        "metadata": bytes(composed.metadata).decode(),
-        "kwargs": bytes(composed.kwargs).decode(),
-        "multitask_strategy": request.strategy,
-        "cancel_reason": None,
-    }

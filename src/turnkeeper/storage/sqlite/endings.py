@@ -1,6 +1,7 @@
 """How runs stop, end, are rolled back and are given back: each a guarded statement in the caller's transaction."""
 
 import sqlite3
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
@@ -29,7 +30,19 @@ class Active(NamedTuple):
     attempt: int
 
 
-def stop(connection: sqlite3.Connection, runs: list[Active], action: CancelAction, reason: str, now: str) -> Stopped:
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why and how runs are stopped."""
+
+    action: CancelAction
+    reason: str
+    now: str
+    superseded_by: str | None = None
+    carry: bool = False
+    """Whether what they were given is to be put into the state ahead of their successor's input."""
+
+
+def stop(connection: sqlite3.Connection, runs: list[Active], how: Stop) -> Stopped:
     """Stop runs. Those that never started are at their end; the others are told, and end when their attempt lets go.
 
     A waiting run that had started before a restart has left work in the state, so an attempt has to end it too.
@@ -39,27 +52,32 @@ def stop(connection: sqlite3.Connection, runs: list[Active], action: CancelActio
     for run in runs:
         if run.status not in lifecycle.ACTIVE:
             continue
-        note(connection, run.thread_id, run.run_id, "cancel_requested", run.attempt, f"{action}: {reason}", now)
+        if how.superseded_by is not None:
+            note(connection, run.thread_id, run.run_id, "superseded_by", run.attempt, how.superseded_by, how.now)
+        told = f"{how.action}: {how.reason}"
+        note(connection, run.thread_id, run.run_id, "cancel_requested", run.attempt, told, how.now)
         if run.status == "pending" and run.attempt == 0:
-            ended.append(_end_unstarted(connection, run, action, reason, now))
+            ended.append(_end_unstarted(connection, run, how))
         else:
-            connection.execute(
-                SQL.request_cancel, {"run_id": run.run_id, "action": action, "reason": reason, "now": now}
-            )
+            connection.execute(SQL.request_cancel, {"action": how.action, **_marks(run, how)})
             stopping.append(run.run_id)
     return Stopped(ended=tuple(ended), stopping=tuple(stopping), found=bool(ended or stopping))
 
 
-def _end_unstarted(connection: sqlite3.Connection, run: Active, action: CancelAction, reason: str, now: str) -> Ended:
-    _, status = lifecycle.MOVES[lifecycle.stop_move(action)]
+def _marks(run: Active, how: Stop) -> dict[str, object]:
+    return {"run_id": run.run_id, "reason": how.reason, "carry": int(how.carry), "now": how.now}
+
+
+def _end_unstarted(connection: sqlite3.Connection, run: Active, how: Stop) -> Ended:
+    _, status = lifecycle.MOVES[lifecycle.stop_move(how.action)]
     if status is None:
         connection.execute(SQL.delete_run, {"run_id": run.run_id, "thread_id": run.thread_id})
-        note(connection, run.thread_id, run.run_id, "tombstone", run.attempt, reason, now)
+        note(connection, run.thread_id, run.run_id, "tombstone", run.attempt, how.reason, how.now)
     else:
-        connection.execute(SQL.interrupt_pending, {"run_id": run.run_id, "reason": reason, "now": now})
-        note(connection, run.thread_id, run.run_id, "ended", run.attempt, status, now)
+        connection.execute(SQL.interrupt_pending, _marks(run, how))
+        note(connection, run.thread_id, run.run_id, "ended", run.attempt, status, how.now)
     _more(connection, run.thread_id)
-    return Ended(run_id=run.run_id, thread_id=run.thread_id, status=status, reason=reason)
+    return Ended(run_id=run.run_id, thread_id=run.thread_id, status=status, reason=how.reason)
 
 
 def finish(connection: sqlite3.Connection, run_id: str, attempt: int, outcome: Outcome, now: str) -> Ended:

@@ -31,8 +31,10 @@ def _equal(one: object, other: object) -> bool:
     """Equality as JSON has it: to Python `True == 1`, also deep inside of lists and objects."""
     match one, other:
         case list(), list():
+            one, other = cast("list[Any]", one), cast("list[Any]", other)
             return len(one) == len(other) and all(map(_equal, one, other))
         case dict(), dict():
+            one, other = cast("dict[str, Any]", one), cast("dict[str, Any]", other)
             return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
         case _:
             return one == other and isinstance(one, bool) == isinstance(other, bool)

@@ -1,13 +1,23 @@
 """Database rows as wire types. JSON columns are handed on as text."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from turnkeeper.lifecycle import thread_status
-from turnkeeper.types import EMPTY, NULL, Assistant, Claimed, Ended, Run, Thread
+from turnkeeper.lifecycle import RestStatus, RunStatus, thread_status
+from turnkeeper.types import EMPTY, NULL, Assistant, Carried, Claimed, Ended, Run, Thread
 
 Row = tuple[Any, ...]
+Columns = dict[str, Any]
+
+RUN = (
+    "run_id", "thread_id", "assistant_id", "created_at", "updated_at", "status", "metadata", "kwargs",
+    "multitask_strategy", "cancel_reason",
+)  # fmt: skip
+"""The columns of a run as clients see it, in the order of `get_run`."""
+
+CLAIM = ("run_id", "thread_id", "assistant_id", "graph_id", "attempt", "kwargs", "metadata", "cancel_action")
+"""The columns of a claim, in the order of `claim_run`."""
 
 
 def raw(column: str | None) -> msgspec.Raw:
@@ -66,10 +76,21 @@ def assistant(row: Row) -> Assistant:
     )
 
 
-def claimed(row: Row, thread_head: Row) -> Claimed:
-    """A row of `claim_run` with its thread's `thread_head`."""
+class Head(NamedTuple):
+    """A row of `thread_head`."""
+
+    metadata: str
+    temporary: bool
+    last_status: RunStatus | None = None
+    untouched: bool = True
+    rest: RestStatus = "idle"
+    asks: bool = False
+    carries: bool = False
+
+
+def claimed(row: Row, head: Head, carried: tuple[Carried, ...]) -> Claimed:
+    """A row of `claim_run` with its thread's head and the inputs it has to carry."""
     run_id, thread_id, assistant_id, graph_id, attempt, kwargs, metadata, cancel_action = row
-    thread_metadata, temporary, last_status, untouched = thread_head
     return Claimed(
         run_id=run_id,
         thread_id=thread_id,
@@ -78,10 +99,11 @@ def claimed(row: Row, thread_head: Row) -> Claimed:
         attempt=attempt,
         kwargs=raw(kwargs),
         metadata=raw(metadata),
-        thread_metadata=raw(thread_metadata),
-        temporary=bool(temporary),
-        fresh=bool(untouched) and attempt == 1,
-        after_interrupt=last_status == "interrupted",
+        thread_metadata=raw(head.metadata),
+        temporary=bool(head.temporary),
+        carried=carried,
+        fresh=bool(head.untouched) and attempt == 1,
+        after_interrupt=head.last_status == "interrupted",
         cancel_action=cancel_action,
     )
 

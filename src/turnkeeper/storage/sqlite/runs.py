@@ -9,7 +9,7 @@ from turnkeeper.contracts import Signals
 from turnkeeper.errors import NotFound
 from turnkeeper.lifecycle import CancelAction
 from turnkeeper.storage.queries import load
-from turnkeeper.storage.sqlite import endings, rows, threads
+from turnkeeper.storage.sqlite import carrying, endings, rows, threads
 from turnkeeper.storage.sqlite.admission import Admission
 from turnkeeper.storage.sqlite.database import Database
 from turnkeeper.types import (
@@ -128,7 +128,7 @@ class SqliteRuns:
 
         def job(connection: sqlite3.Connection) -> Stopped:
             found = [endings.Active(*row) for row in connection.execute(statement, parameters).fetchall()]
-            return endings.stop(connection, found, action, reason, now)
+            return endings.stop(connection, found, endings.Stop(action=action, reason=reason, now=now))
 
         return await self._database.write(job)
 
@@ -138,8 +138,8 @@ def _claim(connection: sqlite3.Connection, due: float) -> Claimed | None:
     row = connection.execute(SQL.claim_run, {"due": due, "now": now}).fetchone()
     if row is None:
         return None
-    head = connection.execute(THREADS.thread_head, {"thread_id": row[1]}).fetchone()
-    claimed = rows.claimed(row, head)
+    head = rows.Head(*connection.execute(THREADS.thread_head, {"thread_id": row[1]}).fetchone())
+    claimed = rows.claimed(row, head, carrying.to_carry(connection, row[1]) if head.carries else ())
     endings.note(connection, claimed.thread_id, claimed.run_id, "started", claimed.attempt, None, now)
     return claimed
 

@@ -5,12 +5,12 @@ import time
 
 from turnkeeper.errors import Conflict
 from turnkeeper.storage.sqlite import endings, runs
-from turnkeeper.storage.sqlite.admission import BUSY
 from turnkeeper.storage.sqlite.assistants import SqliteAssistants
 from turnkeeper.storage.sqlite.checkpoints import SqliteSaver
 from turnkeeper.storage.sqlite.database import Database
 from turnkeeper.storage.sqlite.deferred import DeferredWrites
 from turnkeeper.storage.sqlite.items import SqliteStore
+from turnkeeper.storage.sqlite.preconditions import BUSY
 from turnkeeper.storage.sqlite.runs import SqliteRuns
 from turnkeeper.storage.sqlite.threads import SqliteThreads
 from turnkeeper.types import Claimed, Clock
@@ -29,7 +29,7 @@ class SqliteStorage:
         self.assistants = SqliteAssistants(self._database, clock)
         self.items = SqliteStore(self._database, clock)
 
-    def run_checkpointer(self, claimed: Claimed, *, deferred: bool) -> SqliteSaver:
+    def run_checkpointer(self, claimed: Claimed, *, deferred: bool, author: str | None = None) -> SqliteSaver:
         """See the contract."""
         run_id, attempt = claimed.run_id, claimed.attempt
 
@@ -37,7 +37,7 @@ class SqliteStorage:
             endings.owned(connection, run_id, attempt)
 
         writes = DeferredWrites(self._database, run_id, self._failures, fresh=claimed.fresh) if deferred else None
-        return self._saver.for_run(run_id, guard, writes)
+        return self._saver.for_run(author or run_id, guard, writes)
 
     def thread_checkpointer(self, thread_id: str) -> SqliteSaver:
         """See the contract."""

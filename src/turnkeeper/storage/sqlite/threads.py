@@ -52,13 +52,14 @@ class SqliteThreads:
 
         return await self._database.write(job)
 
-    async def set_state(self, thread_id: str, outcome: Outcome) -> None:
+    async def publish_state(self, thread_id: str, outcome: Outcome) -> None:
         """See the contract."""
         now = timestamp(self._clock())
+        newest = {**_state(thread_id, outcome, now), "checkpoint_id": outcome.checkpoint_id}
 
         def job(connection: sqlite3.Connection) -> None:
-            if not write_state(connection, thread_id, outcome, None, now):
-                raise _missing(thread_id)
+            fetch(connection, thread_id)
+            connection.execute(SQL.publish_state, newest)
 
         await self._database.write(job)
 
@@ -146,18 +147,20 @@ def remove(connection: sqlite3.Connection, thread_id: str) -> bool:
     return removed is not None
 
 
-def write_state(connection: sqlite3.Connection, thread_id: str, outcome: Outcome, run_id: str | None, now: str) -> bool:
-    """The newest state of a thread as clients see it; `run_id` is the run that made it, if any. False: no such thread."""
-    parameters = {
+def write_state(connection: sqlite3.Connection, thread_id: str, outcome: Outcome, run_id: str, now: str) -> None:
+    """The newest state of a thread as clients see it, made by a run."""
+    connection.execute(SQL.set_state, {**_state(thread_id, outcome, now), "last_run": run_id})
+
+
+def _state(thread_id: str, outcome: Outcome, now: str) -> dict[str, str | None]:
+    return {
         "thread_id": thread_id,
         "values": None if outcome.values is None else bytes(outcome.values).decode(),
         "interrupts": bytes(outcome.interrupts).decode(),
         "rest": outcome.rest,
         "error": None if outcome.error is None else bytes(outcome.error).decode(),
-        "last_run": run_id,
         "now": now,
     }
-    return connection.execute(SQL.set_state, parameters).fetchone() is not None
 
 
 def _missing(thread_id: str) -> NotFound:

@@ -4,6 +4,12 @@ select run_id, thread_id, assistant_id, created_at, updated_at, status, metadata
 from runs
 where run_id = :run_id and thread_id = :thread_id;
 
+-- name: run_by_id
+-- One run, whatever its thread.
+select run_id, thread_id, assistant_id, created_at, updated_at, status, metadata, kwargs, multitask_strategy, cancel_reason
+from runs
+where run_id = :run_id;
+
 -- name: list_runs
 -- The runs of a thread, newest first.
 select run_id, thread_id, assistant_id, created_at, updated_at, status, metadata, kwargs, multitask_strategy, cancel_reason
@@ -77,7 +83,7 @@ returning thread_id, run_id, attempt;
 -- name: interrupt_pending
 -- Stop a run that never started.
 update runs
-set status = 'interrupted', cancel_action = 'interrupt', cancel_reason = :reason, updated_at = :now
+set status = 'interrupted', cancel_action = 'interrupt', cancel_reason = :reason, carry = :carry, updated_at = :now
 where run_id = :run_id and status = 'pending'
 returning thread_id;
 
@@ -86,6 +92,7 @@ returning thread_id;
 update runs
 set cancel_action = case when cancel_action = 'rollback' then 'rollback' else :action end,
     cancel_reason = case when cancel_action = 'rollback' then cancel_reason else :reason end,
+    carry = case when cancel_action = 'rollback' then 0 else :carry end,
     updated_at = :now
 where run_id = :run_id and status in ('pending', 'running');
 
@@ -106,6 +113,43 @@ select run_id, thread_id, status, attempt
 from runs indexed by runs_active
 where status in ('pending', 'running') and (:status = 'all' or status = :status)
 order by seq;
+
+-- name: carried_runs
+-- Superseded runs whose input has to be put into the state ahead of the next run's, and whether it is there already:
+-- a checkpoint of theirs that is past the input says so.
+select run_id, kwargs,
+  exists (
+    select 1 from checkpoints
+    where checkpoints.run_id = runs.run_id and checkpoint_ns = '' and json_extract(checkpoints.metadata, '$.source') <> 'input'
+  )
+from runs
+where thread_id = :thread_id and carry = 1
+order by seq;
+
+-- name: carried
+-- The input of a superseded run is in the state: it need not be carried any further.
+update runs set carry = 0 where run_id = :run_id;
+
+-- name: count_waiting
+-- How many runs wait on a thread, up to a limit.
+select count(*) from (select 1 from runs where thread_id = :thread_id and status = 'pending' limit :limit);
+
+-- name: find_key
+-- The run that was made with an idempotency key, and of what body.
+select run_id, fingerprint from idempotency_keys where scope = :scope and key = :key;
+
+-- name: insert_key
+-- Remember an idempotency key.
+insert into idempotency_keys (scope, key, fingerprint, run_id, created_at)
+values (:scope, :key, :fingerprint, :run_id, :now);
+
+-- name: run_exists
+-- Whether an id is taken.
+select 1 from runs where run_id = :run_id;
+
+-- name: timeline
+-- What the journal says of a thread, oldest first.
+select run_id, event, attempt, detail, at from journal where thread_id = :thread_id order by seq;
 
 -- name: run_end
 -- What is known of a run's end. The thread's row has what its newest run left; an earlier one left its last checkpoint.

@@ -15,7 +15,9 @@ returning thread_id;
 -- name: thread_head
 -- What admitting or finishing a run needs to know of its thread.
 select metadata, temporary, (select status from runs where run_id = threads.last_run),
-  last_run is null and state_values is null
+  not exists (select 1 from checkpoints where checkpoints.thread_id = threads.thread_id and checkpoint_ns = ''),
+  rest, interrupts <> '{}',
+  exists (select 1 from runs where runs.thread_id = threads.thread_id and carry = 1)
 from threads
 where thread_id = :thread_id;
 
@@ -36,6 +38,19 @@ set state_values = coalesce(:values, state_values), interrupts = :interrupts, re
     last_run = coalesce(:last_run, last_run), updated_at = :now, state_updated_at = :now
 where thread_id = :thread_id
 returning thread_id;
+
+-- name: publish_state
+-- Show a state that was read outside a run, unless it is not the newest any more or a run is about to write a newer one.
+update threads
+set state_values = :values, interrupts = :interrupts, rest = :rest, error = null, last_run = null, updated_at = :now,
+    state_updated_at = :now
+where thread_id = :thread_id
+  and not exists (
+    select 1 from runs where runs.thread_id = threads.thread_id and runs.status in ('pending', 'running')
+  )
+  and :checkpoint_id is (
+    select max(checkpoint_id) from checkpoints where checkpoints.thread_id = threads.thread_id and checkpoint_ns = ''
+  );
 
 -- name: delete_thread
 -- Remove a thread; its runs go with it.

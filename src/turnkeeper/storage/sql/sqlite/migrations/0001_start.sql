@@ -56,6 +56,7 @@ create table runs (
   due_at real not null,
   cancel_action text check (cancel_action in ('interrupt', 'rollback')),
   cancel_reason text,
+  carry integer not null default 0 check (carry in (0, 1)),
   checkpoint_id text,
   error text,
   created_at text not null,
@@ -72,6 +73,17 @@ create index runs_of_thread on runs (thread_id, seq);
 
 -- Threads whose next run may start, and from when on. Kept by triggers, so that no move can forget it; with it a claim
 -- need not look through the queues behind running runs.
+create index runs_carried on runs (thread_id, seq) where carry = 1;
+
+create table idempotency_keys (
+  scope text not null,
+  key text not null,
+  fingerprint text not null,
+  run_id text not null,
+  created_at text not null,
+  primary key (scope, key)
+) without rowid;
+
 create table ready (
   thread_id text primary key,
   due_at real not null
@@ -113,7 +125,7 @@ create trigger runs_deleted after delete on runs begin
 end;
 
 create table journal (
-  seq integer primary key autoincrement,
+  seq integer primary key,
   thread_id text not null,
   run_id text not null,
   event text not null check (event in ('created', 'started', 'superseded_by', 'cancel_requested', 'released', 'ended', 'tombstone')),
