@@ -15,6 +15,7 @@ from turnkeeper.types import (
     Claimed,
     Claims,
     Ended,
+    JournalEntry,
     NewThread,
     Outcome,
     Page,
@@ -122,6 +123,10 @@ class ThreadStore(Protocol):
 
     async def copy(self, thread_id: str, copy_id: str) -> Thread:
         """A new thread with the same state and history. Raises `NotFound`."""
+        ...
+
+    async def journal(self, thread_id: str) -> list[JournalEntry]:
+        """Every move of the thread's runs, oldest first. Raises `NotFound`."""
         ...
 
     async def search(self, filters: dict[str, Any], select: Select) -> Page:

@@ -22,6 +22,7 @@ from turnkeeper.services.assistants import AssistantService
 from turnkeeper.services.runs import RunService
 from turnkeeper.services.states import StateService
 from turnkeeper.services.threads import ThreadService
+from turnkeeper.services.timelines import TimelineService
 from turnkeeper.storage.sqlite.storage import SqliteStorage
 from turnkeeper.stream.local import LocalEventLog, LocalSignals
 from turnkeeper.worker.attempt import Parts
@@ -69,7 +70,8 @@ class Server:
         states = StateService(self._storage, self._graphs, self._storage.items, self._state_loop)
         admitting = Admitting(assistants, policy, time.time)
         runs = RunService(self._storage, self._events, self._signals, admitting, states)
-        return Services(assistants, ThreadService(self._storage, runs, states), states, runs)
+        threads = ThreadService(self._storage, runs, states)
+        return Services(assistants, threads, states, runs, TimelineService(self._storage))
 
     def app(self) -> Starlette:
         """The ASGI application; the worker lives as long as its lifespan."""

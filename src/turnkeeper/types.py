@@ -233,6 +233,16 @@ class Ended(msgspec.Struct, frozen=True):
     """Whether other runs of the thread wait for this one's end."""
 
 
+class JournalEntry(msgspec.Struct, frozen=True):
+    """One move of one run, as it was written down when it happened."""
+
+    run_id: str
+    event: Literal["created", "started", "superseded_by", "cancel_requested", "released", "ended", "tombstone"]
+    attempt: int
+    detail: str | None
+    at: str
+
+
 class Select(msgspec.Struct, frozen=True):
     """Which rows of a search, in what order."""
 

@@ -16,7 +16,7 @@ from turnkeeper.contracts import Signals, Storage
 from turnkeeper.lifecycle import Strategy
 from turnkeeper.storage.queries import load
 from turnkeeper.storage.sqlite.storage import SqliteStorage
-from turnkeeper.types import EMPTY, Admitted, Assistant, Claimed, Composed, NewThread, RunRequest, uuid7
+from turnkeeper.types import EMPTY, Admitted, Assistant, Claimed, Composed, NewThread, Preconditions, RunRequest, uuid7
 
 ASSISTANT = "0a000000-0000-4000-8000-000000000001"
 GRAPH = "agent"
@@ -168,7 +168,12 @@ class Kit:
 
     def request(self, thread_id: str, strategy: Strategy = "enqueue", **fields: Any) -> RunRequest:
         """A run as asked for; `fields` replace what tests seldom care for."""
-        usual: dict[str, Any] = {"assistant_id": ASSISTANT, "compose": composed, "due_at": self.clock.now}
+        usual: dict[str, Any] = {
+            "assistant_id": ASSISTANT,
+            "compose": composed,
+            "due_at": self.clock.now,
+            "preconditions": Preconditions(max_queued=100_000),
+        }
         return RunRequest(run_id=uuid7(), thread_id=thread_id, strategy=strategy, **{**usual, **fields})
 
     async def claim(self) -> Claimed:
@@ -193,7 +198,7 @@ class Kit:
         saver = self.storage.run_checkpointer(claimed, deferred=False)
         before: RunnableConfig = {"configurable": {"thread_id": claimed.thread_id, "checkpoint_ns": ""}}
         newest = saver.get_tuple(before)
-        version = saver.get_next_version(newest.checkpoint["channel_versions"]["said"] if newest else None, None)
+        version = saver.get_next_version(str(newest.checkpoint["channel_versions"]["said"]) if newest else None, None)
         checkpoint = empty_checkpoint()
         checkpoint["channel_values"] = {"said": value}
         checkpoint["channel_versions"] = {"said": version}
@@ -244,9 +249,10 @@ def assistant(assistant_id: str = ASSISTANT, **fields: Any) -> Assistant:
     return Assistant(assistant_id, **{**usual, **fields})
 
 
-def composed(_: Assistant, metadata: dict[str, Any]) -> Composed:
+def composed(_: Assistant, thread_metadata: dict[str, Any], *, answers: bool) -> Composed:
     """A run's own metadata are its thread's."""
-    return Composed(metadata=msgspec.Raw(msgspec.json.encode(metadata)), kwargs=msgspec.Raw(b'{"input":null}'))
+    kwargs = msgspec.json.encode({"answers": answers})
+    return Composed(metadata=msgspec.Raw(msgspec.json.encode(thread_metadata)), kwargs=msgspec.Raw(kwargs))
 
 
 @pytest.fixture

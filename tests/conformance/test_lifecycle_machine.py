@@ -2,10 +2,10 @@
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,7 +23,7 @@ from tests.conformance.conftest import Backend, Kit, NoRoom
 from turnkeeper import lifecycle
 from turnkeeper.errors import Conflict, Fenced, NotFound
 from turnkeeper.lifecycle import CancelAction, RestStatus, RunStatus, Strategy
-from turnkeeper.types import Admitted, Claimed, NewThread, Outcome, Stopped, uuid7
+from turnkeeper.types import Admitted, Claimed, NewThread, Outcome, Stopped, Supersession, uuid7
 
 MOVE_OF = {"success": "succeed", "error": "fail", "timeout": "expire", "interrupted": "interrupt"}
 
@@ -43,6 +43,7 @@ class ModelRun:
     status: RunStatus | None = "pending"
     attempt: int = 0
     cancel: CancelAction | None = None
+    carry: bool = False
     journal: list[str] = field(default_factory=lambda: ["created"])
 
     @property
@@ -72,6 +73,11 @@ class ModelThread:
     @property
     def running(self) -> list[ModelRun]:
         return [run for run in self.runs if run.status == "running"]
+
+    @property
+    def carried(self) -> list[str]:
+        """Runs whose input the next one has to put into the state."""
+        return [run.run_id for run in self.runs if run.carry and run.status is not None]
 
     def next(self, now: float) -> ModelRun | None:
         """The run that has to start next, if one may start at all (I1, I2)."""
@@ -133,25 +139,33 @@ class Machine(RuleBasedStateMachine):
         self.wait(self.kit.storage.threads.create(NewThread(thread_id, {}, temporary=temporary), exist_ok=False))
 
     @precondition(lambda self: self.threads)
-    @rule(which=which, strategy=strategies, delay=st.sampled_from([0, 0, 0, 5]), places=st.integers(0, 2))
-    def admit(self, which: int, strategy: Strategy, delay: int, places: int) -> None:
+    @rule(
+        which=which,
+        strategy=strategies,
+        delay=st.sampled_from([0, 0, 0, 5]),
+        places=st.integers(0, 2),
+        supersession=st.builds(Supersession, keep_queued=st.booleans(), keep_inputs=st.booleans()),
+    )
+    def admit(self, which: int, strategy: Strategy, delay: int, places: int, supersession: Supersession) -> None:
         thread = self.threads[which % len(self.threads)]
         decision = lifecycle.admit(strategy, busy=bool(thread.active))
         room = self.kit.signals = Room(places)
-        admission = self.kit.admit(thread.thread_id, strategy, due_at=self.kit.clock.now + delay)
+        due_at = self.kit.clock.now + delay
+        admission = self.kit.admit(thread.thread_id, strategy, due_at=due_at, supersession=supersession)
         if not decision.accept:
             with pytest.raises(Conflict):
                 self.wait(admission)
             return
         admitted: Admitted = self.wait(admission)
-        run = ModelRun(admitted.run.run_id, self.kit.clock.now + delay)
+        assert admitted.run.status == "pending"
+        run = ModelRun(admitted.run.run_id, due_at)
         self.journals[run.run_id] = run.journal
         if decision.stop_active is not None:
-            self.model_stop(thread, thread.active, decision.stop_active, admitted.stopped)
+            self.model_supersede(thread, decision.stop_active, supersession, admitted.stopped)
         thread.runs.append(run)
         if room.taken:
             assert thread.next(self.kit.clock.now) is run
-            self.model_claim(run, room.taken[0])
+            self.model_claim(thread, run, room.taken[0])
 
     @rule(limit=st.integers(1, 4))
     def claim(self, limit: int) -> None:
@@ -160,7 +174,8 @@ class Machine(RuleBasedStateMachine):
         ready = {thread.thread_id: run for thread in self.threads if (run := thread.next(now))}
         assert len(claims.taken) == min(limit, len(ready))
         for claimed in claims.taken:
-            self.model_claim(ready.pop(claimed.thread_id), claimed)
+            [thread] = [thread for thread in self.threads if thread.thread_id == claimed.thread_id]
+            self.model_claim(thread, ready.pop(claimed.thread_id), claimed)
         if not ready:
             free = [thread for thread in self.threads if not thread.running]
             assert claims.next_due == min((run.due_at for thread in free for run in thread.active), default=None)
@@ -187,6 +202,14 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.all_running())
     @rule(which=which)
+    def seal(self, which: int) -> None:
+        """Its code does not stop: only the next attempt, which nothing executes, may end the run."""
+        _, run = self.pick(self.all_running(), which)
+        assert self.wait(self.kit.storage.runs.seal(run.run_id, run.attempt)) == run.attempt + 1
+        run.attempt += 1
+
+    @precondition(lambda self: self.all_running())
+    @rule(which=which)
     def release(self, which: int) -> None:
         _, run = self.pick(self.all_running(), which)
         self.wait(self.kit.storage.runs.release(run.run_id, run.attempt))
@@ -206,7 +229,7 @@ class Machine(RuleBasedStateMachine):
         thread, run = self.pick(self.all_runs(), which)
         stopped = self.wait(self.kit.storage.runs.cancel(thread.thread_id, [run.run_id], action, "enough"))
         assert stopped.found == run.active
-        self.model_stop(thread, [run] if run.active else [], action, stopped)
+        self.model_stop([run] if run.active else [], action, stopped)
         self.model_leave(thread)
 
     @precondition(lambda self: self.threads)
@@ -215,7 +238,7 @@ class Machine(RuleBasedStateMachine):
         thread = self.threads[which % len(self.threads)]
         active = thread.active
         stopped = self.wait(self.kit.storage.runs.cancel_thread(thread.thread_id, action, "enough"))
-        self.model_stop(thread, active, action, stopped)
+        self.model_stop(active, action, stopped)
         if active:
             self.model_leave(thread)
 
@@ -240,15 +263,25 @@ class Machine(RuleBasedStateMachine):
 
     # --- the model ------------------------------------------------------------------------------------------------
 
-    def model_claim(self, run: ModelRun, claimed: Claimed) -> None:
+    def model_claim(self, thread: ModelThread, run: ModelRun, claimed: Claimed) -> None:
         run.move("claim", "started")
         run.attempt += 1
+        assert [carried.run_id for carried in claimed.carried] == thread.carried
         assert (claimed.run_id, claimed.attempt, claimed.cancel_action) == (run.run_id, run.attempt, run.cancel)
 
-    def model_stop(self, thread: ModelThread, runs: list[ModelRun], action: CancelAction, stopped: Stopped) -> None:
+    def model_supersede(
+        self, thread: ModelThread, action: CancelAction, supersession: Supersession, stopped: Stopped
+    ) -> None:
+        superseded = [run for run in thread.active if not (supersession.keep_queued and run.attempt == 0)]
+        for run in superseded:
+            run.journal.append("superseded_by")
+        self.model_stop(superseded, action, stopped, carry=supersession.keep_inputs and action == "interrupt")
+
+    def model_stop(self, runs: list[ModelRun], action: CancelAction, stopped: Stopped, *, carry: bool = False) -> None:
         """Runs that never started end at once; the others are told, and a rollback is never taken back."""
         for run in runs:
             run.journal.append("cancel_requested")
+            run.carry = carry and run.cancel != "rollback"
             if run.attempt == 0:
                 run.move(lifecycle.stop_move(action), "ended")
             else:
@@ -299,25 +332,23 @@ class Machine(RuleBasedStateMachine):
         assert told == self.journals
 
 
-@pytest.fixture
-def machine(backend: Backend) -> Iterator[Callable[[], Machine]]:
-    yield lambda: Machine(backend)
+def check(backend: Backend, *, examples: int, steps: int) -> None:
+    run_state_machine_as_test(
+        cast("type[Machine]", lambda: Machine(backend)),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=tuple(HealthCheck),
+        ),
+    )
 
 
 @pytest.mark.timeout(400)  # it passes in seconds; a failure is worth the minutes it takes to make it short
-def test_no_sequence_of_moves_breaks_a_thread(machine: Callable[[], Machine]) -> None:
-    checks = settings(
-        max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), database=None
-    )
-
-    run_state_machine_as_test(machine, settings=checks)
+def test_no_sequence_of_moves_breaks_a_thread(backend: Backend) -> None:
+    check(backend, examples=40, steps=40)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
-def test_no_long_sequence_of_moves_breaks_a_thread(machine: Callable[[], Machine]) -> None:
-    checks = settings(
-        max_examples=1000, stateful_step_count=100, deadline=None, suppress_health_check=list(HealthCheck)
-    )
-
-    run_state_machine_as_test(machine, settings=checks)
+def test_no_long_sequence_of_moves_breaks_a_thread(backend: Backend) -> None:
+    check(backend, examples=1000, steps=100)

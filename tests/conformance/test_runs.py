@@ -5,10 +5,21 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from tests.conformance.conftest import ASSISTANT, GRAPH, Kit, Rows
-from turnkeeper.errors import Conflict, Fenced, NotFound
+from tests.conformance.conftest import ASSISTANT, GRAPH, Kit, NoRoom, Rows
+from turnkeeper.errors import Conflict, Fenced, NotFound, TooMany
 from turnkeeper.lifecycle import CancelAction, Strategy
-from turnkeeper.types import EMPTY, Assistant, Composed, NewThread, Outcome, Run, uuid7
+from turnkeeper.types import (
+    EMPTY,
+    Assistant,
+    Claimed,
+    Composed,
+    NewThread,
+    Outcome,
+    Preconditions,
+    Run,
+    Supersession,
+    uuid7,
+)
 
 EVERY: tuple[Strategy, ...] = ("reject", "enqueue", "interrupt", "rollback")
 STOPPING: tuple[CancelAction, ...] = ("interrupt", "rollback")
@@ -16,7 +27,7 @@ STOPPING: tuple[CancelAction, ...] = ("interrupt", "rollback")
 DONE = Outcome(status="success", values=msgspec.Raw(b'{"said":"done"}'))
 
 
-def nobody(assistant: Assistant, metadata: dict[str, Any]) -> Composed:
+def nobody(assistant: Assistant, thread_metadata: dict[str, Any], *, answers: bool) -> Composed:
     raise ZeroDivisionError
 
 
@@ -784,3 +795,214 @@ async def test_the_end_of_a_stateless_run_is_told_though_its_thread_is_gone(kit:
     ended = await kit.storage.runs.finish(claimed.run_id, claimed.attempt, DONE)
 
     assert (ended.status, ended.values) == ("success", DONE.values)
+
+
+# --- preconditions and supersession -----------------------------------------------------------------------------------
+
+
+async def test_a_repeated_request_gets_the_run_there_is(kit: Kit) -> None:
+    thread_id, once = await kit.thread(), Preconditions(idempotency_key="k", fingerprint="f")
+    first = await kit.admit(thread_id, preconditions=once)
+    before = kit.dump()
+
+    again = await kit.admit(thread_id, "rollback", preconditions=once)
+
+    assert (again.run, again.stopped.ended) == (first.run, ())
+    assert kit.dump() == before
+
+
+@pytest.mark.parametrize("what", ["another body", "its run is gone"])
+async def test_a_key_stands_for_one_request(kit: Kit, what: str) -> None:
+    thread_id, once = await kit.thread(), Preconditions(idempotency_key="k", fingerprint="f")
+    first = await kit.admit(thread_id, preconditions=once)
+    if what == "its run is gone":
+        await kit.storage.runs.delete(thread_id, first.run.run_id)
+    else:
+        once = msgspec.structs.replace(once, fingerprint="g")
+    before = kit.dump()
+
+    with pytest.raises(Conflict, match="'k'"):
+        await kit.admit(thread_id, preconditions=once)
+
+    assert kit.dump() == before
+
+
+async def test_a_key_of_a_refused_run_may_be_used_again(kit: Kit) -> None:
+    thread_id, once = await kit.thread(), Preconditions(idempotency_key="k", fingerprint="f")
+    running = await kit.running(thread_id)
+    with pytest.raises(Conflict):
+        await kit.admit(thread_id, "reject", preconditions=once)
+    await kit.storage.runs.finish(running.run_id, running.attempt, DONE)
+
+    assert (await kit.admit(thread_id, "reject", preconditions=once)).run.status == "pending"
+
+
+async def test_keys_of_different_threads_do_not_meet(kit: Kit) -> None:
+    once = Preconditions(idempotency_key="k", fingerprint="f")
+
+    runs = {(await kit.admit(await kit.thread(), preconditions=once)).run.run_id for _ in range(2)}
+
+    assert len(runs) == 2
+
+
+async def test_a_full_queue_takes_no_more(kit: Kit) -> None:
+    thread_id, two = await kit.thread(), Preconditions(max_queued=2)
+    await kit.running(thread_id, preconditions=two)
+    for _ in range(2):
+        await kit.admit(thread_id, preconditions=two)
+    before = kit.dump()
+
+    with pytest.raises(TooMany):
+        await kit.admit(thread_id, preconditions=two)
+
+    assert kit.dump() == before
+
+
+async def test_a_run_may_ask_for_the_status_its_thread_has(kit: Kit) -> None:
+    thread_id, idle = await kit.thread(), Preconditions(if_thread_status=("idle", "error"))
+    await kit.admit(thread_id, preconditions=idle)
+    before = kit.dump()
+
+    with pytest.raises(Conflict, match="busy"):
+        await kit.admit(thread_id, preconditions=idle)
+
+    assert kit.dump() == before
+
+
+async def test_a_run_that_is_admitted_twice_under_one_id_is_refused(kit: Kit) -> None:
+    thread_id = await kit.thread()
+    request = kit.request(thread_id)
+    await kit.admit_all([request])
+    before = kit.dump()
+
+    with pytest.raises(Conflict, match=request.run_id):
+        await kit.admit_all([request])
+
+    assert kit.dump() == before
+
+
+async def test_what_superseded_runs_were_given_is_handed_to_the_next(kit: Kit) -> None:
+    thread_id = await kit.thread()
+    running, waiting = await kit.running(thread_id), await kit.admit(thread_id)
+
+    await kit.admit(thread_id, "interrupt")
+    await kit.storage.runs.finish(running.run_id, running.attempt, DONE)
+
+    assert [carried.run_id for carried in (await kit.claim()).carried] == [running.run_id, waiting.run.run_id]
+
+
+async def test_what_reached_the_state_is_not_handed_on(kit: Kit) -> None:
+    thread_id = await kit.thread()
+    running = await kit.running(thread_id)
+    kit.checkpoint(running, "said")
+
+    await kit.admit(thread_id, "interrupt")
+    await kit.storage.runs.finish(running.run_id, running.attempt, DONE)
+
+    assert (await kit.claim()).carried == ()
+
+
+@pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
+async def test_a_run_may_leave_those_that_wait_in_the_queue(kit: Kit, strategy: Strategy) -> None:
+    thread_id = await kit.thread()
+    running, waiting = await kit.running(thread_id), await kit.admit(thread_id)
+
+    admitted = await kit.admit(thread_id, strategy, supersession=Supersession(keep_queued=True))
+
+    assert (admitted.stopped.ended, admitted.stopped.stopping) == ((), (running.run_id,))
+    await kit.storage.runs.finish(running.run_id, running.attempt, DONE)
+    assert (await kit.claim()).run_id == waiting.run.run_id
+
+
+# --- claims made by admission -----------------------------------------------------------------------------------------
+
+
+class Places(NoRoom):
+    """Signals of a process with free workers."""
+
+    def __init__(self, places: int) -> None:
+        self.free = places
+        self.started: list[Claimed] = []
+        self.woken = 0
+
+    def reserve(self) -> bool:
+        if self.free == 0:
+            return False
+        self.free -= 1
+        return True
+
+    def hand_over(self, claimed: Claimed | None) -> None:
+        if claimed is None:
+            self.free += 1
+        else:
+            self.started.append(claimed)
+
+    def wake(self) -> None:
+        self.woken += 1
+
+
+async def test_with_a_free_worker_a_run_starts_as_it_is_admitted(kit: Kit) -> None:
+    kit.signals = places = Places(2)
+    thread_id = await kit.thread(topic="cats")
+
+    first, second = await kit.admit(thread_id), await kit.admit(thread_id)
+
+    assert [claimed.run_id for claimed in places.started] == [first.run.run_id]
+    assert first.run.status == "pending"
+    assert kit.journal(first.run.run_id) == ["created", "started"]
+    assert (places.free, places.woken) == (1, 1)
+    [claimed] = places.started
+    assert (claimed.attempt, claimed.metadata, claimed.graph_id) == (1, first.run.metadata, GRAPH)
+    await kit.storage.runs.finish(claimed.run_id, claimed.attempt, DONE)
+    assert (await kit.claim()).run_id == second.run.run_id
+
+
+async def test_a_delayed_run_takes_no_worker(kit: Kit) -> None:
+    kit.signals = places = Places(1)
+
+    await kit.admit(await kit.thread(), due_at=kit.clock.now + 1)
+
+    assert (places.free, places.started, places.woken) == (1, [], 1)
+
+
+@pytest.mark.parametrize("action", STOPPING)
+async def test_a_run_starts_at_once_when_it_supersedes_only_runs_that_wait(kit: Kit, action: CancelAction) -> None:
+    thread_id = await kit.thread()
+    await kit.admit(thread_id)
+    kit.signals = places = Places(1)
+
+    admitted = await kit.admit(thread_id, action)
+
+    assert [claimed.run_id for claimed in places.started] == [admitted.run.run_id]
+    assert len(admitted.stopped.ended) == 1
+
+
+@pytest.mark.parametrize("fault", ["unknown thread", "same run twice", "cannot be put together"])
+async def test_a_refused_batch_gives_its_workers_back(kit: Kit, fault: str) -> None:
+    kit.signals = places = Places(3)
+    good = kit.request(await kit.thread())
+    bad = {
+        "unknown thread": kit.request(uuid7()),
+        "same run twice": good,
+        "cannot be put together": kit.request(await kit.thread(), compose=nobody),
+    }[fault]
+
+    with pytest.raises((NotFound, Conflict, ZeroDivisionError)):
+        await kit.admit_all([good, bad])
+
+    assert (places.free, places.started, places.woken) == (3, [], 0)
+
+
+async def test_a_sealed_run_is_ended_by_the_next_attempt_only(kit: Kit) -> None:
+    thread_id = await kit.thread()
+    claimed = await kit.running(thread_id)
+
+    sealed = await kit.storage.runs.seal(claimed.run_id, claimed.attempt)
+
+    with pytest.raises(Fenced):
+        kit.checkpoint(claimed, "late")
+    with pytest.raises(Fenced):
+        await kit.storage.runs.finish(claimed.run_id, claimed.attempt, DONE)
+    with pytest.raises(Fenced):
+        await kit.storage.runs.seal(claimed.run_id, claimed.attempt)
+    assert (await kit.storage.runs.finish(claimed.run_id, sealed, DONE)).status == "success"

@@ -18,7 +18,7 @@ RESTS: tuple[RestStatus, ...] = ("idle", "interrupted", "error")
 
 def outcome(values: Any = None, **fields: Any) -> Outcome:
     encoded = None if values is None else msgspec.Raw(json.dumps(values).encode())
-    return Outcome(**{"status": "success", "values": encoded, **fields})
+    return msgspec.structs.replace(Outcome(status="success", values=encoded), **fields)
 
 
 async def found(kit: Kit, select: Select | None = None, **filters: Any) -> list[str]:
@@ -75,7 +75,7 @@ async def test_metadata_are_merged_key_by_key(kit: Kit) -> None:
     assert updated == await kit.storage.threads.get(thread_id)
 
 
-@pytest.mark.parametrize("verb", ["get", "update", "set_state", "delete", "copy"])
+@pytest.mark.parametrize("verb", ["get", "update", "publish_state", "delete", "copy"])
 async def test_an_unknown_thread_is_not_found_by_any_verb(kit: Kit, verb: str) -> None:
     threads, thread_id, before = kit.storage.threads, uuid7(), kit.dump()
     calls = {
@@ -260,7 +260,8 @@ MATCHES: Sequence[tuple[Any, bool]] = [
 
 @pytest.mark.parametrize(("wanted", "matches"), MATCHES)
 async def test_metadata_match_by_subset(kit: Kit, wanted: Any, matches: bool) -> None:
-    thread_id = await kit.thread(**DOCUMENT)
+    thread_id = await kit.thread()
+    await kit.storage.threads.update(thread_id, DOCUMENT, None)
 
     assert await found(kit, metadata=wanted) == [thread_id] * matches
 

@@ -64,5 +64,8 @@ def test_a_person_answers_and_a_watched_run_is_stopped(sdk: str, server: Live) -
             "waiting": "interrupted",
             "steps": ["A.before", "A.ask=yes", "A.after"],
         },
-        "stopped": {"first": ["metadata", ["n1"]], "second": ["metadata", ["n1"], ["n2"], ["n3"]]},
+        "stopped": {
+            "first": ["metadata", ["n1"], ["status", "reason"]],
+            "second": ["metadata", ["n1"], ["n2"], ["n3"]],
+        },
     }

@@ -358,7 +358,6 @@ async def test_a_function_with_a_question_has_an_object_as_its_result(
         assert (await http.get(f"/threads/{thread}{path}")).status_code == 200
 
 
-@pytest.mark.xfail(strict=True, reason="the result of an interrupted run is taken for an object, whatever it is")
 async def test_a_function_that_asks_again_has_its_former_result(
     client: LangGraphClient, http: httpx.AsyncClient, thread: str
 ) -> None:
@@ -368,7 +367,6 @@ async def test_a_function_that_asks_again_has_its_former_result(
     assert [question["value"] for question in again.json()["__interrupt__"]] == ["go on?"]
 
 
-@pytest.mark.xfail(strict=True, reason="the writes of a failed command stay at the thread's newest checkpoint")
 async def test_a_command_that_cannot_be_carried_out_fails_only_its_own_run(
     client: LangGraphClient, thread: str
 ) -> None:
@@ -397,7 +395,6 @@ async def test_a_join_returns_what_that_run_left_not_what_came_later(client: Lan
         assert await client.runs.join(thread, run["run_id"]) == result
 
 
-@pytest.mark.xfail(strict=True, reason="an edit replaces the values kept for the thread's newest run")
 async def test_an_edit_does_not_change_what_the_last_run_left(client: LangGraphClient, thread: str) -> None:
     run = await client.runs.create(thread, "steps", input={"tag": "A"})
     await client.runs.join(thread, run["run_id"])

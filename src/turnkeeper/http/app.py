@@ -21,6 +21,7 @@ from turnkeeper.services.assistants import AssistantService
 from turnkeeper.services.runs import RunService
 from turnkeeper.services.states import StateService
 from turnkeeper.services.threads import ThreadService
+from turnkeeper.services.timelines import TimelineService
 
 log = structlog.get_logger()
 
@@ -51,6 +52,7 @@ class Services:
     threads: ThreadService
     states: StateService
     runs: RunService
+    timelines: TimelineService
 
 
 class Endpoint:
@@ -64,7 +66,7 @@ class Endpoint:
         try:
             answer = await self._handler(Request(scope, receive))
         except errors.TurnkeeperError as error:
-            answer = json({"detail": str(error)}, status=STATUS[type(error)], headers=HEADERS.get(type(error)))
+            answer = json({"detail": str(error)}, status=STATUS.get(type(error), 500), headers=HEADERS.get(type(error)))
         except ClientDisconnect:
             return
         await answer(scope, receive, send)
@@ -106,6 +108,7 @@ ROUTES = [
     _route("GET", "/threads/{thread_id}/runs/{run_id}/join", runs.join),
     _route("GET", "/threads/{thread_id}/runs/{run_id}/stream", runs.join_stream),
     _route("POST", "/threads/{thread_id}/runs/{run_id}/cancel", runs.cancel),
+    _route("GET", "/turnkeeper/threads/{thread_id}/timeline", threads.get_timeline),
     _route("POST", "/runs", runs.create),
     _route("POST", "/runs/stream", runs.stream),
     _route("POST", "/runs/wait", runs.wait),
@@ -136,6 +139,7 @@ def build(settings: Settings, services: Services, graph_ids: frozenset[str]) -> 
     app.state.threads = services.threads
     app.state.states = services.states
     app.state.runs = services.runs
+    app.state.timelines = services.timelines
     return app
 
 

@@ -16,6 +16,7 @@ from turnkeeper.services.requests import (
 )
 from turnkeeper.services.states import StateService
 from turnkeeper.services.threads import ThreadService
+from turnkeeper.services.timelines import TimelineService
 
 
 async def create(request: Request) -> Response:
@@ -93,6 +94,13 @@ async def get_history(request: Request) -> Response:
 async def search_history(request: Request) -> Response:
     """`POST /threads/{thread_id}/history`."""
     return objects(await _states(request).history(_id(request), await body(request, HistoryQuery)))
+
+
+async def get_timeline(request: Request) -> Response:
+    """`GET /turnkeeper/threads/{thread_id}/timeline`: our own, no part of the reference's API."""
+    thread_id = _id(request)
+    timelines: TimelineService = request.app.state.timelines
+    return json({"thread_id": thread_id, "runs": await timelines.get(thread_id)})
 
 
 def _id(request: Request) -> str:

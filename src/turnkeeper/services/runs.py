@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from turnkeeper.codec import decode, encode
 from turnkeeper.contracts import EventLog, Signals, Storage, Subscription
@@ -85,7 +86,9 @@ class RunService:
             ended = await self._states.at_end(ended)
         waiting = [interrupt for each in decode(ended.interrupts).values() for interrupt in each]
         if waiting:
-            return encode({**decode(ended.values or b"{}"), "__interrupt__": waiting})
+            values: Any = decode(ended.values or b"{}")
+            known = cast("dict[str, Any]", values) if isinstance(values, dict) else {}
+            return encode({**known, "__interrupt__": waiting})
         return bytes(ended.values or b"{}")
 
     async def get(self, thread_id: str, run_id: str) -> Run:

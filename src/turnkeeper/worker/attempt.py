@@ -21,7 +21,7 @@ from turnkeeper.worker.execution import Execution
 log = structlog.get_logger()
 
 RETRY_AFTER = 0.5
-"""Seconds until an end that the database did not take is written again."""
+"""Seconds until what the database did not take is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,18 @@ class Attempt:
         self._parts = parts
         self._claimed = claimed
         self._attempt = claimed.attempt
-        self._arguments = msgspec.json.decode(claimed.kwargs, type=RunArguments)
+        self._unreadable: msgspec.MsgspecError | None = None
+        self._arguments = self._read()
         self._runner = Runner(claimed, self._arguments, self._saver(), self._saver, self._emit)
         self._execution = Execution(parts.cancel_grace)
+
+    def _read(self) -> RunArguments:
+        """The run's arguments; what another version wrote may not be readable, which must fail only this run."""
+        try:
+            return msgspec.json.decode(self._claimed.kwargs, type=RunArguments)
+        except msgspec.MsgspecError as error:
+            self._unreadable = error
+            return RunArguments()
 
     async def execute(self) -> Ended | None:
         """From claim to end; `None` when the run is no longer this attempt's to end."""
@@ -88,6 +97,8 @@ class Attempt:
         self._emit("metadata", {"run_id": self._claimed.run_id, "attempt": self._claimed.attempt})
         if self._claimed.cancel_action is not None or self._execution.why == "cancel":
             return await self._halted("interrupted")
+        if self._unreadable is not None:
+            return await self._halted("error", self._unreadable)
         if self._claimed.attempt > self._parts.max_attempts:
             tried = f"The server stopped {self._parts.max_attempts} times while this run was going."
             return await self._halted("error", RuntimeError(tried))

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import structlog
 
+from turnkeeper.errors import Unavailable
 from turnkeeper.types import Claimed, Clock
-from turnkeeper.worker.attempt import Attempt, Parts
+from turnkeeper.worker.attempt import RETRY_AFTER, Attempt, Parts
 from turnkeeper.worker.places import Places
 
 log = structlog.get_logger()
@@ -89,6 +90,10 @@ class Worker:
             self._places.give_back(places - len(claims.taken))
             for claimed in claims.taken:
                 self._start(claimed)
+        except Unavailable as error:
+            log.warning("no run can be claimed now", error=str(error))
+            self._places.give_back(places)
+            return RETRY_AFTER
         finally:
             self._claiming = False
             self._cancelled_early.clear()

@@ -18,6 +18,9 @@ from turnkeeper.storage.sqlite.spans import Span, subtract
 
 sql = queries.load("sqlite", "checkpoints")
 
+NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
+"""Whose task LangGraph takes for the author of what a command writes."""
+
 Namespace = tuple[str, str]
 """Thread and namespace."""
 
@@ -34,6 +37,14 @@ def delete_for_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> N
     for (thread_id, checkpoint_ns), rows in itertools.groupby(put, key=lambda row: row[1:3]):
         released = {pair for row in rows for pair in msgspec.json.decode(row[3]).items()}
         _release(connection, (thread_id, checkpoint_ns), released)
+
+
+def drop_commands(connection: sqlite3.Connection, run_id: str) -> None:
+    """Take back what a failed run's command put on the checkpoint it went on from: it would fail all runs that follow.
+
+    A run that got as far as a checkpoint of its own has carried its command out.
+    """
+    connection.execute(sql.delete_commands, {"run_id": run_id, "task_id": NULL_TASK_ID})
 
 
 def delete_thread(connection: sqlite3.Connection, thread_id: str) -> None:

@@ -11,7 +11,7 @@ from turnkeeper.codec import raw
 from turnkeeper.errors import Fenced, NotFound
 from turnkeeper.lifecycle import CancelAction, Move, RunStatus
 from turnkeeper.storage.queries import load
-from turnkeeper.storage.sqlite import checkpoint_removal, threads
+from turnkeeper.storage.sqlite import checkpoint_removal, rows, threads
 from turnkeeper.types import Ended, Outcome, Stopped
 
 SQL = load("sqlite", "runs")
@@ -86,12 +86,11 @@ def finish(connection: sqlite3.Connection, run_id: str, attempt: int, outcome: O
     _, status = lifecycle.MOVES[lifecycle.ending(WANTED[outcome.status], cancel)]
     if status is None:
         return _roll_back(connection, run_id, thread_id, attempt, reason, now)
-    if status == "interrupted":
-        stopped = {"error": "UserInterrupt", "message": reason or "interrupted"}
-        outcome = msgspec.structs.replace(outcome, error=raw(stopped))
+    outcome = _told(outcome, status, reason)
     ending = {"run_id": run_id, "attempt": attempt, "status": status, "checkpoint_id": outcome.checkpoint_id}
-    error = None if outcome.error is None else bytes(outcome.error).decode()
-    connection.execute(SQL.finish_run, {**ending, "error": error, "now": now})
+    connection.execute(SQL.finish_run, {**ending, "error": rows.text(outcome.error), "now": now})
+    if status == "error":
+        checkpoint_removal.drop_commands(connection, run_id)
     threads.write_state(connection, thread_id, outcome, run_id, now)
     note(connection, thread_id, run_id, "ended", attempt, status, now)
     return Ended(
@@ -105,6 +104,14 @@ def finish(connection: sqlite3.Connection, run_id: str, attempt: int, outcome: O
         checkpoint_id=outcome.checkpoint_id,
         more=_more(connection, thread_id),
     )
+
+
+def _told(outcome: Outcome, status: RunStatus, reason: str | None) -> Outcome:
+    """With the error that says why a run was interrupted."""
+    if status != "interrupted":
+        return outcome
+    stopped = {"error": "UserInterrupt", "message": reason or "interrupted"}
+    return msgspec.structs.replace(outcome, error=raw(stopped))
 
 
 def _roll_back(

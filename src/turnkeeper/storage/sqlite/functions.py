@@ -1,6 +1,7 @@
 """What our SQL calls that SQLite lacks."""
 
 import sqlite3
+from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
@@ -12,7 +13,13 @@ def register(connection: sqlite3.Connection) -> None:
 
 
 def _json_contains(document: str | None, wanted: str) -> bool:
-    return document is not None and contains(msgspec.json.decode(document), msgspec.json.decode(wanted))
+    return document is not None and contains(msgspec.json.decode(document), _parsed(wanted))
+
+
+@lru_cache(maxsize=8)
+def _parsed(wanted: str) -> Any:
+    """A filter, parsed once for all the rows it is held against."""
+    return msgspec.json.decode(wanted)
 
 
 def contains(document: object, wanted: object) -> bool:

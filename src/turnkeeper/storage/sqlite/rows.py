@@ -25,6 +25,11 @@ def raw(column: str | None) -> msgspec.Raw:
     return NULL if column is None else msgspec.Raw(column.encode())
 
 
+def text(value: msgspec.Raw | None) -> str | None:
+    """A value for a JSON column."""
+    return None if value is None else bytes(value).decode()
+
+
 def thread(row: Row) -> Thread:
     """A row of `get_thread` or `search_threads`."""
     thread_id, created, updated, state_updated, metadata, rest, config, values, interrupts, error, busy = row[:11]

@@ -11,7 +11,7 @@ from turnkeeper.errors import Conflict, NotFound
 from turnkeeper.storage.queries import load
 from turnkeeper.storage.sqlite import checkpoint_removal, rows
 from turnkeeper.storage.sqlite.database import Database
-from turnkeeper.types import Clock, NewThread, Outcome, Page, Select, Thread, timestamp
+from turnkeeper.types import Clock, JournalEntry, NewThread, Outcome, Page, Select, Thread, timestamp
 
 SQL = load("sqlite", "threads")
 
@@ -87,6 +87,15 @@ class SqliteThreads:
 
         return await self._database.write(job)
 
+    async def journal(self, thread_id: str) -> list[JournalEntry]:
+        """See the contract."""
+
+        def job(connection: sqlite3.Connection) -> list[JournalEntry]:
+            fetch(connection, thread_id)
+            return [JournalEntry(*row) for row in connection.execute(SQL.journal, {"thread_id": thread_id})]
+
+        return await self._database.read(job)
+
     async def search(self, filters: dict[str, Any], select: Select) -> Page:
         """See the contract."""
         parameters = {**_NO_FILTERS, **filters, **msgspec.structs.asdict(select)}
@@ -155,10 +164,10 @@ def write_state(connection: sqlite3.Connection, thread_id: str, outcome: Outcome
 def _state(thread_id: str, outcome: Outcome, now: str) -> dict[str, str | None]:
     return {
         "thread_id": thread_id,
-        "values": None if outcome.values is None else bytes(outcome.values).decode(),
-        "interrupts": bytes(outcome.interrupts).decode(),
+        "values": rows.text(outcome.values),
+        "interrupts": rows.text(outcome.interrupts),
         "rest": outcome.rest,
-        "error": None if outcome.error is None else bytes(outcome.error).decode(),
+        "error": rows.text(outcome.error),
         "now": now,
     }
 

@@ -10,7 +10,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, NamedTuple, TypeVar
 
+import structlog
+
 from turnkeeper.errors import Unavailable
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], Any]
@@ -45,6 +49,7 @@ class Writer:
         self._jobs: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._opened: Future[None] = Future()
         self._closed = False
+        self._gate = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="turnkeeper-writer", daemon=True)
 
     def start(self) -> None:
@@ -54,10 +59,11 @@ class Writer:
 
     def close(self) -> None:
         """Finish every job already submitted, then close the connection."""
-        if self._closed:
-            return
-        self._closed = True
-        self._jobs.put(None)
+        with self._gate:
+            if self._closed:
+                return
+            self._closed = True
+            self._jobs.put(None)
         self._thread.join()
 
     def call(self, job: Callable[[sqlite3.Connection], T]) -> T:
@@ -110,9 +116,10 @@ class Writer:
         self._submit(Entry(job, done, awaited=False))
 
     def _submit(self, entry: Entry) -> None:
-        if self._closed:
-            raise Unavailable("The database is closed.")
-        self._jobs.put(entry)
+        with self._gate:  # nothing may be queued after the mark at which the writer stops: nobody would carry it out
+            if self._closed:
+                raise Unavailable("The database is closed.")
+            self._jobs.put(entry)
 
     def _run(self) -> None:
         try:
@@ -124,7 +131,10 @@ class Writer:
         with contextlib.closing(connection):
             while group := self._next_group():
                 for done, result, error in _carry_out(connection, group):
-                    done(result, error)
+                    try:
+                        done(result, error)
+                    except Exception:
+                        log.exception("nobody could be told of a write")  # the others wait for theirs
 
     def _next_group(self) -> list[Entry]:
         """Wait for a job, then take all that came meanwhile; empty once the writer is to stop."""
@@ -171,11 +181,18 @@ def _attempt(connection: sqlite3.Connection, job: Job) -> tuple[Any, BaseExcepti
     connection.execute("savepoint job")
     try:
         result = job(connection)
-    except sqlite3.OperationalError:  # disk full, I/O error: no job of this transaction can be kept
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a job raises belongs to its caller
+    except BaseException as error:  # whatever a job raises belongs to its caller
+        if _concerns_all(error):
+            raise
         connection.execute("rollback to job")
         connection.execute("release job")
         return None, error
     connection.execute("release job")
     return result, None
+
+
+def _concerns_all(error: BaseException) -> bool:
+    """Whether no job of the transaction can be kept (disk full, I/O error); a wrong statement troubles its job only."""
+    return (
+        isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
+    )

@@ -354,3 +354,9 @@ select :target, checkpoint_ns, checkpoint_id, task_id, idx, 'copy of ' || run_id
 from checkpoint_writes
 where thread_id = :source
 order by seq;
+
+-- name: delete_commands
+-- Take back what a run's command wrote, if the run never put a checkpoint.
+delete from checkpoint_writes
+where run_id = :run_id and run_id <> '' and task_id = :task_id
+  and not exists (select 1 from checkpoints where checkpoints.run_id = :run_id);

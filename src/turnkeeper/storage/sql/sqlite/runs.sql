@@ -132,7 +132,7 @@ update runs set carry = 0 where run_id = :run_id;
 
 -- name: count_waiting
 -- How many runs wait on a thread, up to a limit.
-select count(*) from (select 1 from runs where thread_id = :thread_id and status = 'pending' limit :limit);
+select count(*) from (select 1 from runs indexed by runs_waiting where thread_id = :thread_id and status = 'pending' limit :limit);
 
 -- name: find_key
 -- The run that was made with an idempotency key, and of what body.
@@ -147,15 +147,11 @@ values (:scope, :key, :fingerprint, :run_id, :now);
 -- Whether an id is taken.
 select 1 from runs where run_id = :run_id;
 
--- name: timeline
--- What the journal says of a thread, oldest first.
-select run_id, event, attempt, detail, at from journal where thread_id = :thread_id order by seq;
-
 -- name: run_end
 -- What is known of a run's end. The thread's row has what its newest run left; an earlier one left its last checkpoint.
 select runs.run_id, runs.thread_id, runs.status, runs.cancel_reason,
   coalesce(runs.checkpoint_id, (
-    select max(checkpoint_id) from checkpoints
+    select max(checkpoint_id) from checkpoints indexed by checkpoints_of_run
     where checkpoints.run_id = runs.run_id and checkpoints.thread_id = runs.thread_id and checkpoint_ns = ''
   )),
   case when threads.last_run = runs.run_id then threads.state_values end,

@@ -56,6 +56,10 @@ where thread_id = :thread_id
 -- Remove a thread; its runs go with it.
 delete from threads where thread_id = :thread_id returning thread_id;
 
+-- name: journal
+-- What happened to the runs of a thread, oldest first.
+select run_id, event, attempt, detail, at from journal where thread_id = :thread_id order by seq;
+
 -- name: copy_thread
 -- A new thread with another's state; its runs stay behind.
 insert into threads (thread_id, metadata, config, state_values, interrupts, error, rest, created_at, updated_at, state_updated_at)
