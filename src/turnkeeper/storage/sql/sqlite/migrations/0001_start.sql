@@ -71,8 +71,6 @@ create index runs_active on runs (thread_id, seq) where status in ('pending', 'r
 
 create index runs_of_thread on runs (thread_id, seq);
 
--- Threads whose next run may start, and from when on. Kept by triggers, so that no move can forget it; with it a claim
--- need not look through the queues behind running runs.
 create index runs_carried on runs (thread_id, seq) where carry = 1;
 
 create table idempotency_keys (
@@ -84,6 +82,8 @@ create table idempotency_keys (
   primary key (scope, key)
 ) without rowid;
 
+-- Threads whose next run may start, and from when on. Kept by triggers, so that no move can forget it; with it a claim
+-- need not look through the queues behind running runs.
 create table ready (
   thread_id text primary key,
   due_at real not null
@@ -91,7 +91,27 @@ create table ready (
 
 create index ready_due on ready (due_at);
 
-create trigger runs_inserted after insert on runs begin
+create trigger runs_queued after insert on runs when new.status = 'pending' begin
+  insert into ready
+  select new.thread_id, new.due_at
+  where not exists (select 1 from runs where thread_id = new.thread_id and status = 'running')
+  on conflict (thread_id) do update set due_at = min(due_at, excluded.due_at);
+end;
+
+create trigger runs_started after insert on runs when new.status = 'running' begin
+  delete from ready where thread_id = new.thread_id;
+end;
+
+create trigger runs_claimed after update of status on runs when new.status = 'running' begin
+  delete from ready where thread_id = new.thread_id;
+end;
+
+create trigger runs_ended after update of status on runs
+when new.status <> 'running' and (
+  old.status = 'pending'
+  or exists (select 1 from runs where thread_id = new.thread_id and status = 'pending')
+)
+begin
   delete from ready where thread_id = new.thread_id;
   insert into ready
   select thread_id, due_at from runs
@@ -102,18 +122,7 @@ create trigger runs_inserted after insert on runs begin
   limit 1;
 end;
 
-create trigger runs_moved after update of status on runs begin
-  delete from ready where thread_id = new.thread_id;
-  insert into ready
-  select thread_id, due_at from runs
-  where status = 'pending' and thread_id = (
-    select new.thread_id where not exists (select 1 from runs where thread_id = new.thread_id and status = 'running')
-  )
-  order by due_at
-  limit 1;
-end;
-
-create trigger runs_deleted after delete on runs begin
+create trigger runs_deleted after delete on runs when old.status in ('pending', 'running') begin
   delete from ready where thread_id = old.thread_id;
   insert into ready
   select thread_id, due_at from runs

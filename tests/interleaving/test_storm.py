@@ -1,0 +1,171 @@
+"""Fifty people type twenty things each, in any rhythm: nothing overlaps, nothing is lost, the last word is answered."""
+
+import asyncio
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.interleaving.driver import (
+    APP,
+    NODES,
+    Line,
+    assert_in_order,
+    assert_no_overlap,
+    assert_steps_fit,
+    client,
+    new_line,
+)
+from tests.wire.live import Live
+
+STRATEGIES = ("reject", "enqueue", "interrupt", "rollback")
+THREADS, INPUTS = 50, 20
+
+pytestmark = pytest.mark.timeout(120)
+
+
+async def type_away(line: Line, dice: random.Random, strategies: tuple[str, ...], **options: Any) -> None:
+    """Say twenty things, at once or with a pause."""
+    for number in range(INPUTS):
+        await asyncio.sleep(dice.choice([0.0, 0.0, 0.001, 0.005, 0.02, 0.05]))
+        how, pace = dice.choice(["runs", "runs", "runs/stream"]), dice.choice([0.0, 0.001, 0.003, 0.01])
+        strategy = "interrupt" if number == 0 else dice.choice(strategies)
+        await send(line, f"I{number:02}", strategy, how=how, pace=pace, **options)
+
+
+async def send(line: Line, tag: str, strategy: str, *, how: str, **options: Any) -> None:
+    """Send an input; a stream is left open only until its headers are there."""
+    if how == "runs":
+        answer = await line.say(tag, strategy, **options)
+        assert answer.status_code in (200, 409), answer.text
+        return
+    said = line.prepare(tag, strategy, **options)
+    async with line.http.stream("POST", f"/threads/{line.thread_id}/{how}", json=said.body) as stream:
+        said.accepted = stream.status_code == 200
+        assert said.accepted or stream.status_code == 409
+
+
+async def storm(
+    http: httpx.AsyncClient, server: Live, seed: int, strategies: tuple[str, ...], **options: Any
+) -> list[Line]:
+    """Fifty threads at once; returns when the last input of each has been answered."""
+    dice = random.Random(seed)
+    lines = list(await asyncio.gather(*(new_line(http, server) for _ in range(THREADS))))
+    await asyncio.gather(*(type_away(line, random.Random(dice.random()), strategies, **options) for line in lines))
+    await asyncio.gather(*(line.end_of(line.accepted[-1].run_id) for line in lines))
+    return lines
+
+
+async def gone(line: Line) -> set[str]:
+    """The accepted runs that were taken back; the others must have ended."""
+    statuses = {said.run_id: await line.status(said.run_id) for said in line.accepted}
+    assert set(statuses.values()) <= {None, "success", "interrupted"}
+    return {run_id for run_id, status in statuses.items() if status is None}
+
+
+async def check(line: Line, graph: str = "talk") -> dict[str, Any]:
+    """What must hold after any storm; the state it left."""
+    log, admitted = line.log, [said.run_id for said in line.accepted]
+    assert_no_overlap(log)
+    assert_in_order(line.begun(), admitted)
+    values, thread, lost = await line.values(), await line.thread(), await gone(line)
+    assert thread["status"] == "idle"
+    assert await line.status(admitted[-1]) == "success"
+    if graph == "talk":
+        assert_steps_fit(values["steps"], log, lost)
+        assert values["steps"][-3:] == [f"{line.accepted[-1].tag}.{node}" for node in NODES]
+        assert values["said"] == sorted(set(values["said"]))
+        assert {said.tag for said in line.accepted if said.run_id in lost}.isdisjoint(values["said"])
+    return values
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_in_a_storm_of_all_strategies_turns_are_kept_and_only_what_was_taken_back_is_lost(
+    http: httpx.AsyncClient, server: Live, seed: int
+) -> None:
+    lines = await storm(http, server, seed, STRATEGIES)
+    for line in lines:
+        values, lost = await check(line), await gone(line)
+        assert values["said"] == [said.tag for said in line.accepted if said.run_id not in lost]
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+async def test_in_a_storm_of_interrupts_all_that_was_typed_is_in_the_state_once_and_in_order(
+    http: httpx.AsyncClient, server: Live, seed: int
+) -> None:
+    for line in await storm(http, server, seed, ("interrupt",)):
+        assert len(line.accepted) == INPUTS
+        assert (await check(line))["said"] == [said.tag for said in line.accepted]
+
+
+@pytest.mark.parametrize("durability", ["sync", "exit"])
+async def test_what_was_typed_is_kept_whenever_checkpoints_are_written(
+    http: httpx.AsyncClient, server: Live, durability: str
+) -> None:
+    for line in await storm(http, server, 5, ("interrupt", "enqueue"), durability=durability):
+        assert (await check(line))["said"] == [said.tag for said in line.accepted]
+
+
+async def test_in_a_storm_of_messages_every_one_is_in_the_chat_once_and_in_order(
+    http: httpx.AsyncClient, server: Live
+) -> None:
+    for line in await storm(http, server, 6, ("interrupt", "enqueue"), graph="chat"):
+        messages = (await check(line, "chat"))["messages"]
+        assert [each["content"] for each in messages if each["type"] == "human"] == [said.tag for said in line.accepted]
+        assert max(Counter(each["id"] for each in messages).values()) == 1
+        assert None not in {each["id"] for each in messages}
+        assert messages[-1]["content"] == f"re {line.accepted[-1].tag}"
+
+
+async def test_with_drop_only_inputs_whose_run_never_began_are_left_out(http: httpx.AsyncClient, server: Live) -> None:
+    for line in await storm(http, server, 7, ("interrupt",), superseded_input="drop"):
+        begun = set(line.begun())
+        values = await check(line)
+        assert {said.tag for said in line.accepted if said.run_id in begun} <= set(values["said"])
+
+
+async def test_in_a_storm_of_rollbacks_only_the_last_input_and_finished_ones_are_left(
+    http: httpx.AsyncClient, server: Live
+) -> None:
+    for line in await storm(http, server, 8, ("rollback",)):
+        values, lost = await check(line), await gone(line)
+        kept = [said.tag for said in line.accepted if said.run_id not in lost]
+        assert values["said"] == kept
+        assert values["steps"] == [f"{tag}.{node}" for tag in kept for node in NODES]
+
+
+@pytest.mark.parametrize("seed", [9, 10])
+async def test_all_that_was_typed_survives_a_server_that_dies_in_a_storm(tmp_path: Path, seed: int) -> None:
+    dice = random.Random(seed)
+    with Live(tmp_path, config=APP) as first:
+        async with client(first) as http:
+            lines = list(await asyncio.gather(*(new_line(http, first) for _ in range(THREADS))))
+            typing = asyncio.gather(
+                *(type_away(line, random.Random(dice.random()), ("interrupt", "enqueue")) for line in lines),
+                return_exceptions=True,
+            )
+            enough = lines[0]
+            await enough.at(f"I{5 + seed % 3:02}.n1")
+            first.kill()
+            failures = await typing
+    assert all(isinstance(failure, httpx.TransportError) for failure in failures if failure is not None)
+    for line in lines:
+        line.note_crash()
+    with Live(tmp_path, config=APP) as second:
+        async with client(second) as http:
+            for line in lines:
+                line.http = http
+                for said in line.said:
+                    if said.accepted is None:
+                        said.accepted = await line.status(said.run_id) is not None
+                await send(line, "I99", "interrupt", how="runs")
+            await asyncio.gather(*(line.end_of(line.accepted[-1].run_id) for line in lines))
+            for line in lines:
+                values = await line.values()
+                assert values["said"] == [said.tag for said in line.accepted]
+                assert values["steps"][-3:] == [f"I99.{node}" for node in NODES]
+                assert_no_overlap(line.log)
+                assert (await line.thread())["status"] == "idle"
