@@ -63,6 +63,10 @@ class Backend(Protocol):
         """Every row of every table."""
         ...
 
+    def journal(self, storage: Storage) -> list[tuple[str, str]]:
+        """Run and event of every row of the journal."""
+        ...
+
     def kill(self, storage: Storage) -> None:
         """Let go of the database without any of the moves of an orderly end."""
         ...
@@ -92,6 +96,10 @@ class Sqlite:
             return {name: connection.execute(f"select * from {name}").fetchall() for (name,) in tables}
 
         return self._inside(storage, job)
+
+    def journal(self, storage: Storage) -> list[tuple[str, str]]:
+        statement = "select run_id, event from journal order by seq"
+        return self._inside(storage, lambda connection: connection.execute(statement).fetchall())
 
     def kill(self, storage: Storage) -> None:
         storage.close()
@@ -220,7 +228,7 @@ class Kit:
 
     def journal(self, run_id: str) -> list[str]:
         """What the journal says happened to a run."""
-        return [event for _, _, run, event, *_ in self.dump()["journal"] if run == run_id]
+        return [event for run, event in self.backend.journal(self.storage) if run == run_id]
 
     async def work(self, doing: Awaitable[Any]) -> int:
         """How much the database does for something, in steps of its own."""

@@ -126,17 +126,26 @@ class Machine(RuleBasedStateMachine):
 
     # --- moves ----------------------------------------------------------------------------------------------------
 
-    @initialize()
-    def two_threads(self) -> None:
-        self.make_thread(temporary=False)
-        self.make_thread(temporary=False)
+    @initialize(queued=st.integers(0, 3), claimed=st.booleans())
+    def begin(self, queued: int, claimed: bool) -> None:
+        for temporary in (False, True, False):
+            self.make_thread(temporary=temporary)
+        for which in range(queued * 2):
+            self.admit_one(which)
+        if claimed:
+            self.claim(limit=2)
 
-    @precondition(lambda self: len(self.threads) < 5)
+    @precondition(lambda self: len(self.threads) < 3)
     @rule(temporary=st.booleans())
     def make_thread(self, temporary: bool) -> None:
         thread_id = uuid7()
         self.threads.append(ModelThread(thread_id, temporary))
         self.wait(self.kit.storage.threads.create(NewThread(thread_id, {}, temporary=temporary), exist_ok=False))
+
+    @precondition(lambda self: self.threads)
+    @rule(which=which)
+    def admit_one(self, which: int) -> None:
+        self.admit(which, "enqueue", 0, 0, Supersession())
 
     @precondition(lambda self: self.threads)
     @rule(
@@ -167,6 +176,7 @@ class Machine(RuleBasedStateMachine):
             assert thread.next(self.kit.clock.now) is run
             self.model_claim(thread, run, room.taken[0])
 
+    @precondition(lambda self: any(thread.active for thread in self.threads))
     @rule(limit=st.integers(1, 4))
     def claim(self, limit: int) -> None:
         now = self.kit.clock.now
@@ -215,6 +225,7 @@ class Machine(RuleBasedStateMachine):
         self.wait(self.kit.storage.runs.release(run.run_id, run.attempt))
         run.move("release", "released")
 
+    @precondition(lambda self: self.all_running())
     @rule()
     def crash(self) -> None:
         running = self.all_running()
@@ -232,7 +243,16 @@ class Machine(RuleBasedStateMachine):
         self.model_stop([run] if run.active else [], action, stopped)
         self.model_leave(thread)
 
-    @precondition(lambda self: self.threads)
+    @precondition(lambda self: self.all_running())
+    @rule(which=which, action=actions, status=statuses)
+    def cancel_and_finish(self, which: int, action: CancelAction, status: Any) -> None:
+        """The end of an attempt comes while it is being told to stop."""
+        thread, run = self.pick(self.all_running(), which)
+        stopped = self.wait(self.kit.storage.runs.cancel(thread.thread_id, [run.run_id], action, "enough"))
+        self.model_stop([run], action, stopped)
+        self.finish(self.all_running().index((thread, run)), status, "idle")
+
+    @precondition(lambda self: any(thread.active for thread in self.threads))
     @rule(which=which, action=actions)
     def cancel_thread(self, which: int, action: CancelAction) -> None:
         thread = self.threads[which % len(self.threads)]
@@ -251,12 +271,13 @@ class Machine(RuleBasedStateMachine):
         run.journal.append("tombstone")
         self.model_leave(thread)
 
-    @precondition(lambda self: len(self.threads) > 1)
+    @precondition(lambda self: len(self.threads) > 2)
     @rule(which=which)
     def delete_thread(self, which: int) -> None:
         thread = self.threads.pop(which % len(self.threads))
         self.wait(self.kit.storage.threads.delete(thread.thread_id))
 
+    @precondition(lambda self: any(run.due_at > self.kit.clock.now for _, run in self.all_runs()))
     @rule(seconds=st.sampled_from([1, 5, 60]))
     def time_passes(self, seconds: int) -> None:
         self.kit.clock.now += seconds
@@ -327,7 +348,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def the_journal_tells_every_move(self) -> None:
         told: dict[str, list[str]] = {}
-        for _, _, run_id, event, *_ in self.kit.dump()["journal"]:
+        for run_id, event in self.kit.backend.journal(self.kit.storage):
             told.setdefault(run_id, []).append(event)
         assert told == self.journals
 

@@ -1,11 +1,11 @@
 """One server for all tests here that do not need one of their own."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
-import httpx
 import pytest
 
-from tests.interleaving.driver import APP, Line, client, new_line
+from tests.interleaving.driver import APP, Line, new_line
+from tests.interleaving.sockets import Http
 from tests.wire.live import Live
 
 
@@ -21,13 +21,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 @pytest.fixture
-async def http(server: Live) -> AsyncIterator[httpx.AsyncClient]:
-    async with client(server) as http:
-        yield http
+def http(server: Live) -> Http:
+    return Http(server.port)
 
 
 @pytest.fixture
-async def line(http: httpx.AsyncClient, server: Live) -> Line:
+async def line(http: Http, server: Live) -> Line:
     return await new_line(http, server)
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-import httpx
-
+from tests.interleaving.sockets import Answer, Http
 from tests.wire.live import DEADLINE, POLL, Gates, Live
 
 APP = Path(__file__).parent / "app" / "langgraph.json"
@@ -43,7 +42,7 @@ class Said:
 class Line:
     """One thread, seen by a client."""
 
-    http: httpx.AsyncClient
+    http: Http
     gates: Gates
     thread_id: str
     said: list[Said] = field(default_factory=list)
@@ -55,10 +54,10 @@ class Line:
 
     async def say(
         self, tag: str, strategy: str = "interrupt", *, how: str = "runs", graph: str = "talk", **options: Any
-    ) -> httpx.Response:
+    ) -> Answer:
         """Send an input; the answer is read to its end."""
         said = self.prepare(tag, strategy, graph=graph, **options)
-        answer = await self.http.post(f"/threads/{self.thread_id}/{how}", json=said.body)
+        answer = await self.http.post(f"/threads/{self.thread_id}/{how}", said.body)
         said.accepted = answer.status_code == 200
         return answer
 
@@ -80,6 +79,11 @@ class Line:
         answer = await self.http.get(f"/threads/{self.thread_id}/runs/{run_id}")
         assert answer.status_code in (200, 404), answer.text
         return answer.json() if answer.status_code == 200 else None
+
+    async def runs(self) -> dict[str, dict[str, Any]]:
+        """The runs that are not gone, by id, in the order of their admission."""
+        runs = (await self.http.get(f"/threads/{self.thread_id}/runs?limit=1000")).json()
+        return {run["run_id"]: run for run in reversed(runs)}
 
     async def status(self, run_id: str) -> str | None:
         """A run's status; `None` when it is gone."""
@@ -144,16 +148,10 @@ def chat_input(tag: str, pace: float) -> dict[str, Any]:
     return {"messages": [{"type": "human", "content": tag, "additional_kwargs": {"pace": pace}}]}
 
 
-async def new_line(http: httpx.AsyncClient, live: Live) -> Line:
+async def new_line(http: Http, live: Live) -> Line:
     """A new thread."""
-    thread = (await http.post("/threads", json={})).json()
+    thread = (await http.post("/threads", {})).json()
     return Line(http, live.gates, thread["thread_id"])
-
-
-def client(live: Live) -> httpx.AsyncClient:
-    """Many connections at once."""
-    limits = httpx.Limits(max_connections=200, max_keepalive_connections=200)
-    return httpx.AsyncClient(base_url=live.url, timeout=60.0, limits=limits)
 
 
 def assert_no_overlap(log: list[Event]) -> None:

@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.interleaving.driver import (
@@ -16,9 +15,9 @@ from tests.interleaving.driver import (
     assert_in_order,
     assert_no_overlap,
     assert_steps_fit,
-    client,
     new_line,
 )
+from tests.interleaving.sockets import Http
 from tests.wire.live import Live
 
 STRATEGIES = ("reject", "enqueue", "interrupt", "rollback")
@@ -43,27 +42,30 @@ async def send(line: Line, tag: str, strategy: str, *, how: str, **options: Any)
         assert answer.status_code in (200, 409), answer.text
         return
     said = line.prepare(tag, strategy, **options)
-    async with line.http.stream("POST", f"/threads/{line.thread_id}/{how}", json=said.body) as stream:
+    async with line.http.open("POST", f"/threads/{line.thread_id}/{how}", said.body) as stream:
         said.accepted = stream.status_code == 200
         assert said.accepted or stream.status_code == 409
 
 
-async def storm(
-    http: httpx.AsyncClient, server: Live, seed: int, strategies: tuple[str, ...], **options: Any
-) -> list[Line]:
+async def storm(http: Http, server: Live, seed: int, strategies: tuple[str, ...], **options: Any) -> list[Line]:
     """Fifty threads at once; returns when the last input of each has been answered."""
     dice = random.Random(seed)
-    lines = list(await asyncio.gather(*(new_line(http, server) for _ in range(THREADS))))
+    lines = await open_lines(http, server)
     await asyncio.gather(*(type_away(line, random.Random(dice.random()), strategies, **options) for line in lines))
     await asyncio.gather(*(line.end_of(line.accepted[-1].run_id) for line in lines))
     return lines
 
 
+async def open_lines(http: Http, server: Live) -> list[Line]:
+    """Fifty new threads."""
+    return list(await asyncio.gather(*(new_line(http, server) for _ in range(THREADS))))
+
+
 async def gone(line: Line) -> set[str]:
     """The accepted runs that were taken back; the others must have ended."""
-    statuses = {said.run_id: await line.status(said.run_id) for said in line.accepted}
-    assert set(statuses.values()) <= {None, "success", "interrupted"}
-    return {run_id for run_id, status in statuses.items() if status is None}
+    runs = await line.runs()
+    assert {run["status"] for run in runs.values()} <= {"success", "interrupted"}
+    return {said.run_id for said in line.accepted} - runs.keys()
 
 
 async def check(line: Line, graph: str = "talk") -> dict[str, Any]:
@@ -84,7 +86,7 @@ async def check(line: Line, graph: str = "talk") -> dict[str, Any]:
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_in_a_storm_of_all_strategies_turns_are_kept_and_only_what_was_taken_back_is_lost(
-    http: httpx.AsyncClient, server: Live, seed: int
+    http: Http, server: Live, seed: int
 ) -> None:
     lines = await storm(http, server, seed, STRATEGIES)
     for line in lines:
@@ -94,7 +96,7 @@ async def test_in_a_storm_of_all_strategies_turns_are_kept_and_only_what_was_tak
 
 @pytest.mark.parametrize("seed", [3, 4])
 async def test_in_a_storm_of_interrupts_all_that_was_typed_is_in_the_state_once_and_in_order(
-    http: httpx.AsyncClient, server: Live, seed: int
+    http: Http, server: Live, seed: int
 ) -> None:
     for line in await storm(http, server, seed, ("interrupt",)):
         assert len(line.accepted) == INPUTS
@@ -103,15 +105,13 @@ async def test_in_a_storm_of_interrupts_all_that_was_typed_is_in_the_state_once_
 
 @pytest.mark.parametrize("durability", ["sync", "exit"])
 async def test_what_was_typed_is_kept_whenever_checkpoints_are_written(
-    http: httpx.AsyncClient, server: Live, durability: str
+    http: Http, server: Live, durability: str
 ) -> None:
     for line in await storm(http, server, 5, ("interrupt", "enqueue"), durability=durability):
         assert (await check(line))["said"] == [said.tag for said in line.accepted]
 
 
-async def test_in_a_storm_of_messages_every_one_is_in_the_chat_once_and_in_order(
-    http: httpx.AsyncClient, server: Live
-) -> None:
+async def test_in_a_storm_of_messages_every_one_is_in_the_chat_once_and_in_order(http: Http, server: Live) -> None:
     for line in await storm(http, server, 6, ("interrupt", "enqueue"), graph="chat"):
         messages = (await check(line, "chat"))["messages"]
         assert [each["content"] for each in messages if each["type"] == "human"] == [said.tag for said in line.accepted]
@@ -120,16 +120,14 @@ async def test_in_a_storm_of_messages_every_one_is_in_the_chat_once_and_in_order
         assert messages[-1]["content"] == f"re {line.accepted[-1].tag}"
 
 
-async def test_with_drop_only_inputs_whose_run_never_began_are_left_out(http: httpx.AsyncClient, server: Live) -> None:
+async def test_with_drop_only_inputs_whose_run_never_began_are_left_out(http: Http, server: Live) -> None:
     for line in await storm(http, server, 7, ("interrupt",), superseded_input="drop"):
         begun = set(line.begun())
         values = await check(line)
         assert {said.tag for said in line.accepted if said.run_id in begun} <= set(values["said"])
 
 
-async def test_in_a_storm_of_rollbacks_only_the_last_input_and_finished_ones_are_left(
-    http: httpx.AsyncClient, server: Live
-) -> None:
+async def test_in_a_storm_of_rollbacks_only_the_last_input_and_finished_ones_are_left(http: Http, server: Live) -> None:
     for line in await storm(http, server, 8, ("rollback",)):
         values, lost = await check(line), await gone(line)
         kept = [said.tag for said in line.accepted if said.run_id not in lost]
@@ -141,31 +139,31 @@ async def test_in_a_storm_of_rollbacks_only_the_last_input_and_finished_ones_are
 async def test_all_that_was_typed_survives_a_server_that_dies_in_a_storm(tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)
     with Live(tmp_path, config=APP) as first:
-        async with client(first) as http:
-            lines = list(await asyncio.gather(*(new_line(http, first) for _ in range(THREADS))))
-            typing = asyncio.gather(
-                *(type_away(line, random.Random(dice.random()), ("interrupt", "enqueue")) for line in lines),
-                return_exceptions=True,
-            )
-            enough = lines[0]
-            await enough.at(f"I{5 + seed % 3:02}.n1")
-            first.kill()
-            failures = await typing
-    assert all(isinstance(failure, httpx.TransportError) for failure in failures if failure is not None)
+        lines = await open_lines(Http(first.port), first)
+        typing = asyncio.gather(
+            *(type_away(line, random.Random(dice.random()), ("interrupt", "enqueue")) for line in lines),
+            return_exceptions=True,
+        )
+        await lines[0].at(f"I{5 + seed % 3:02}.n1")
+        first.kill()
+        failures = await typing
+    assert all(isinstance(failure, OSError | EOFError) for failure in failures if failure is not None)
     for line in lines:
         line.note_crash()
     with Live(tmp_path, config=APP) as second:
-        async with client(second) as http:
-            for line in lines:
-                line.http = http
-                for said in line.said:
-                    if said.accepted is None:
-                        said.accepted = await line.status(said.run_id) is not None
-                await send(line, "I99", "interrupt", how="runs")
-            await asyncio.gather(*(line.end_of(line.accepted[-1].run_id) for line in lines))
-            for line in lines:
-                values = await line.values()
-                assert values["said"] == [said.tag for said in line.accepted]
-                assert values["steps"][-3:] == [f"I99.{node}" for node in NODES]
-                assert_no_overlap(line.log)
-                assert (await line.thread())["status"] == "idle"
+        await asyncio.gather(*(go_on(line, Http(second.port)) for line in lines))
+
+
+async def go_on(line: Line, http: Http) -> None:
+    """Type one thing more, after which nothing that was accepted before the crash may be missing."""
+    line.http = http
+    for said in line.said:
+        if said.accepted is None:
+            said.accepted = await line.status(said.run_id) is not None
+    await send(line, "I99", "interrupt", how="runs")
+    await line.end_of(line.accepted[-1].run_id)
+    values = await line.values()
+    assert values["said"] == [said.tag for said in line.accepted]
+    assert values["steps"][-3:] == [f"I99.{node}" for node in NODES]
+    assert_no_overlap(line.log)
+    assert (await line.thread())["status"] == "idle"

@@ -235,7 +235,7 @@ STRANGE = [
     Strange("legacy model", LegacyModel),
     Strange("endless", Endless),
     Strange("restless", Restless),
-    Strange("odd keys", lambda: {1: 1, 1.5: 1, None: 1, True: 1, (1, 2): 1, b"k": 1, Color.RED: 1, Plain(): 1}),
+    Strange("odd keys", lambda: {1: 1, 1.5: 1, None: 1, False: 1, (1, 2): 1, b"k": 1, Color.RED: 1, Plain(): 1}),
     Strange("cycle of lists", cycle_of_lists),
     Strange("cycle of dicts", cycle_of_dicts),
     Strange("cycle through dataclass", cycle_through_dataclass),
@@ -278,10 +278,7 @@ def test_every_value_becomes_json(make: Callable[[], Any], beside: Any) -> None:
         ({1}, [1]),
         ((1, (2,)), [1, [2]]),
         (Color.RED, "red"),
-        (Word.RED, "red"),
-        (OldWord.RED, "red"),
-        (Number.ONE, 1),
-        (MyString("a"), "a"),
+        ([Word.RED, OldWord.RED, Number.ONE, MyString("a")], ["red", "red", 1, "a"]),
         (MyDict(a={1}), {"a": [1]}),
         (MappingProxyType({"a": 1}), {"a": 1}),
         (Data("x"), {"said": "x"}),
@@ -357,12 +354,14 @@ def test_both_ways_of_encoding_say_the_same(value: Any) -> None:
     assert json.loads(encode([value, BIG]))[0] == json.loads(encode(value))
 
 
+odd_text = st.text(st.characters(exclude_categories=()))
+odd_keys = odd_text | st.integers() | st.binary() | st.none() | st.booleans()
 odd = st.one_of(
     plain,
     st.binary(),
     st.integers(),
     st.floats(),
-    st.text(st.characters(exclude_categories=())),
+    odd_text,
     st.sets(st.integers()),
     st.datetimes(timezones=st.just(UTC)),
     st.decimals(),
@@ -373,10 +372,6 @@ odd = st.one_of(
 )
 
 
-@given(st.recursive(odd, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(odd_keys(), inner, max_size=3)))
+@given(st.recursive(odd, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(odd_keys, inner, max_size=3)))
 def test_no_mixture_of_odd_values_is_too_odd(value: Any) -> None:
     json.loads(encode(value), parse_constant=pytest.fail)
-
-
-def odd_keys() -> Any:
-    return st.text(st.characters(exclude_categories=())) | st.integers() | st.binary() | st.none() | st.booleans()

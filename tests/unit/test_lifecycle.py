@@ -112,7 +112,8 @@ def test_a_strategy_nobody_knows_is_a_mistake_of_ours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "cancel"), itertools.product(("succeed", "fail", "expire", "interrupt"), (None, *get_args(CancelAction)))
+    ("wanted", "cancel"),
+    list(itertools.product(("succeed", "fail", "expire", "interrupt"), (None, *get_args(CancelAction)))),
 )
 def test_an_accepted_cancel_decides_how_a_run_ends(wanted: Move, cancel: CancelAction | None) -> None:
     move = lifecycle.ending(wanted, cancel)

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import ConflictError
@@ -127,7 +128,7 @@ async def test_several_questions_are_answered_one_by_one(talk: Talk) -> None:
 async def test_one_value_for_two_questions_is_an_error_that_says_so(talk: Talk) -> None:
     await two_questions(talk)
     failed = await answer(talk, {"resume": "both"}, "two_questions", raise_error=False)
-    assert failed["__error__"]["error"] == "RuntimeError"
+    assert failed["__error__"]["error"] == "UnknownInterruptError"
     assert "interrupt id" in failed["__error__"]["message"]
     assert len((await talk.state())["interrupts"]) == 2
 
@@ -176,6 +177,32 @@ async def test_an_edited_state_is_what_the_answer_goes_on_from(talk: Talk) -> No
     assert await talk.steps() == ["A.before", "edited", "A.after"]
 
 
+# --- Answers that answer nothing --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("resume", ["yes", {"0" * 32: "yes"}])
+async def test_an_answer_nobody_waits_for_is_an_error_and_leaves_the_thread_alone(talk: Talk, resume: Any) -> None:
+    await talk.end_of(await talk.say("A"))
+    before = await talk.thread(), await talk.state()
+    run = await talk.say("A", input=None, command={"resume": resume})
+    await talk.end_of(run)
+    after = await talk.thread(), await talk.state()
+    assert await talk.statuses(run) == ["error"]
+    assert (after[0]["status"], after[0]["values"], after[1]["values"]) == (
+        "idle",
+        before[0]["values"],
+        before[1]["values"],
+    )
+
+
+async def test_a_client_may_ask_for_answers_to_be_taken_as_they_come(talk: Talk, http: httpx.AsyncClient) -> None:
+    await talk.end_of(await talk.say("A"))
+    body = {"assistant_id": "steps", "command": {"resume": "yes"}, "strict_resume": False}
+    made = (await http.post(f"/threads/{talk.thread_id}/runs", json=body)).json()
+    await talk.end_of(made["run_id"])
+    assert await talk.statuses(made["run_id"]) == ["success"]
+
+
 # --- Two answers at once ----------------------------------------------------------------------------------------------
 
 
@@ -183,7 +210,7 @@ async def test_an_edited_state_is_what_the_answer_goes_on_from(talk: Talk) -> No
     ("strategy", "statuses", "steps"),
     [
         ("reject", ["success"], ANSWERED),
-        ("enqueue", ["success", "success"], ANSWERED),
+        ("enqueue", ["success", "error"], ANSWERED),
         ("interrupt", ["interrupted", "success"], ["A.before", "A.ask=no", "A.after"]),
         ("rollback", [None, "success"], ["A.before", "A.ask=no", "A.after"]),
     ],

@@ -15,6 +15,7 @@ from turnkeeper.codec import raw
 from turnkeeper.errors import NotFound
 from turnkeeper.graphs.carried import SaverFor, carry_inputs
 from turnkeeper.graphs.frames import Frames, error_info
+from turnkeeper.graphs.resuming import changed_nothing, refuse_idle_resume
 from turnkeeper.graphs.snapshots import interrupts_by_task, values
 from turnkeeper.graphs.unfinished import keep_finished_tasks
 from turnkeeper.lifecycle import rest_status
@@ -43,6 +44,7 @@ class RunArguments(msgspec.Struct, frozen=True):
     durability: Literal["sync", "async", "exit"] = "async"
     subgraphs: bool = False
     run_timeout: float | None = None
+    strict_resume: bool = True
 
 
 class Runner:
@@ -93,8 +95,15 @@ class Runner:
                 "thread_id": claimed.thread_id,
                 "run_id": claimed.run_id,
                 "__pregel_checkpointer": self._saver,
+                "__pregel_strict_resume": self._arguments.strict_resume,
             },
         }
+
+    @property
+    def _resumes(self) -> bool:
+        """Whether the run answers an interrupt, and has to find it waiting."""
+        command = self._arguments.command
+        return self._arguments.strict_resume and command is not None and command.get("resume") is not None
 
     @property
     def _bare_config(self) -> RunnableConfig:
@@ -147,7 +156,7 @@ class Runner:
             status=status,
             values=raw(values(snapshot)) if snapshot.created_at else None,
             interrupts=raw(interrupts_by_task(snapshot)),
-            rest=rest_status(waits=bool(snapshot.next), failed=error is not None),
+            rest=rest_status(waits=bool(snapshot.next), failed=error is not None and not changed_nothing(error)),
             error=None if error is None else raw(error_info(error)),
             checkpoint_id=snapshot.config.get("configurable", {}).get("checkpoint_id"),
         )
@@ -161,6 +170,8 @@ class Runner:
             config["configurable"] = {**config.get("configurable", {}), **self._arguments.checkpoint}
             if await self._saver.aget_tuple(config) is None:
                 raise NotFound(f"Checkpoint {self._arguments.checkpoint.get('checkpoint_id')} not found")
+        elif self._resumes:
+            await refuse_idle_resume(graph, self._bare_config)
         elif self._arguments.command is None and self._arguments.input is not None:
             if self._claimed.after_interrupt:
                 await keep_finished_tasks(graph, self._bare_config)

@@ -75,6 +75,7 @@ def _arguments(body: RunCreate, config: dict[str, Any], context: dict[str, Any],
         "checkpoint": _checkpoint(body),
         "durability": _durability(body),
         "run_timeout": body.run_timeout,
+        "strict_resume": body.strict_resume is not False,
     }
 
 

@@ -160,8 +160,6 @@ def opaque_graph() -> StateGraph[Heavy]:
     return builder
 
 
-
-
 raising = chain("n1", "boom", "thread", boom=raise_async, thread=raise_sync).compile(name="raising")
 raising_tool = tool_graph().compile(name="raising_tool")
 raising_child = child_graph().compile(name="raising_child")
