@@ -91,6 +91,20 @@ class Driver:
         self._check_count(values, "noop")
         return replied - asked, values["started"] - asked
 
+    async def pausing(self, thread: str, seconds: float, **options: object) -> str:
+        """Start a run whose node takes a while; returns its id."""
+        payload = {"assistant_id": "pause", "input": {"seconds": seconds}, **options}
+        return (await self._call("POST", f"/threads/{thread}/runs", payload)).json()["run_id"]
+
+    async def first_node(self, thread: str, **options: object) -> float:
+        """Seconds from the request of a run without a pause to the first line of its node."""
+        asked = time.time()
+        run = await self.pausing(thread, 0, **options)
+        values = (await self._call("GET", f"/threads/{thread}/runs/{run}/join")).json()
+        if values.get("seconds") != 0:
+            self.fault(f"pause answered {str(values)[:300]}, expected the second run's values")
+        return values["started"] - asked
+
     async def stream(self, thread: str, tokens: int) -> Reply:
         """Stream the tokens of one answer; its result is read from the reply later."""
         payload = {

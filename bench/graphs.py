@@ -24,6 +24,13 @@ class Count(TypedDict, total=False):
     started: float
 
 
+class Pause(TypedDict, total=False):
+    """How long the node takes, in seconds, and when it began (wall clock)."""
+
+    seconds: float
+    started: float
+
+
 class Chat(TypedDict, total=False):
     """A conversation and the number of tokens wanted in the answer."""
 
@@ -80,6 +87,20 @@ async def _answer(state: Chat, config: RunnableConfig) -> Chat:
     return {"messages": [reply]}
 
 
+async def _pause(state: Pause) -> Pause:
+    started = time.time()
+    await asyncio.sleep(state.get("seconds", 0))
+    return {"started": started}
+
+
+def _pausing() -> StateGraph[Pause]:
+    graph = StateGraph(Pause)
+    graph.add_node("pause", _pause)
+    graph.add_edge(START, "pause")
+    graph.add_edge("pause", END)
+    return graph
+
+
 def _chain(length: int) -> StateGraph[Count]:
     graph = StateGraph(Count)
     for i in range(length):
@@ -100,3 +121,4 @@ def _chat() -> StateGraph[Chat]:
 noop = _chain(1).compile()
 steps10 = _chain(STEPS).compile()
 tokens = _chat().compile()
+pause = _pausing().compile()

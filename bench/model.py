@@ -12,6 +12,7 @@ class Size:
 
     rounds: int
     start_runs: int
+    interrupts: int
     noop_runs: int
     steps_runs: int
     streams_per_client: int
@@ -20,8 +21,8 @@ class Size:
     ageing_window: int
 
 
-QUICK = Size(2, 10, 80, 40, 2, 1, 1000, 200)
-FULL = Size(6, 40, 400, 160, 6, 2, 10_000, 250)
+QUICK = Size(2, 10, 15, 80, 40, 2, 1, 1000, 200)
+FULL = Size(6, 40, 60, 400, 160, 6, 2, 10_000, 250)
 
 
 @dataclass(frozen=True)
@@ -60,3 +61,4 @@ class Scenario:
     figures: list[Figure]
     measure: Callable[[Driver, Size], Awaitable[Sample]]
     rounds: Callable[[Size], int] = lambda size: size.rounds
+    columns: tuple[str, ...] = ("ours", "floor", "floor_sqlite")

@@ -25,7 +25,7 @@ async def run(scenario: Scenario, size: Size, stand_in: str) -> Result:
     """Every server once per round, the order reversed from round to round (A B C, C B A, …)."""
     result = Result(scenario)
     for number in range(scenario.rounds(size)):
-        for column in COLUMNS if number % 2 == 0 else reversed(COLUMNS):
+        for column in scenario.columns if number % 2 == 0 else reversed(scenario.columns):
             server = stand_in if column == "ours" else column
             print(f"  {scenario.name} {number + 1}/{scenario.rounds(size)} {server}", file=sys.stderr)
             await _once(result, size, column, server)

@@ -367,7 +367,7 @@ def check(backend: Backend, *, examples: int, steps: int) -> None:
 
 @pytest.mark.timeout(400)  # it passes in seconds; a failure is worth the minutes it takes to make it short
 def test_no_sequence_of_moves_breaks_a_thread(backend: Backend) -> None:
-    check(backend, examples=40, steps=40)
+    check(backend, examples=30, steps=40)
 
 
 @pytest.mark.long

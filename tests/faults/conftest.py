@@ -43,10 +43,14 @@ def start(nursery: Nursery, tmp_path: Path) -> Iterator[Start]:
         live.kill()
 
 
-@pytest.fixture
-def server(start: Start) -> Forked:
-    """A server of the test's own that gives nodes half a second to stop."""
-    return start(TURNKEEPER_CANCEL_GRACE="0.5", TURNKEEPER_DRAIN_TIMEOUT="0.2")
+@pytest.fixture(scope="session")
+def server(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
+    """One server for all tests that only break their own runs. It gives nodes half a second to stop."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "gates").mkdir()
+    with nursery.start(folder, free_port(), TURNKEEPER_CANCEL_GRACE="0.5", TURNKEEPER_DRAIN_TIMEOUT="0.2") as live:
+        yield live
+        live.kill()
 
 
 @pytest.fixture
@@ -80,8 +84,9 @@ def talk(client: LangGraphClient, gates: Gates, thread: str) -> Talk:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Show what the servers of a failed test said."""
     report = yield
-    folder = getattr(item, "funcargs", {}).get("tmp_path")
-    if call.when == "call" and report.failed and folder is not None:
-        for log in folder.rglob("server.log"):
-            report.sections.append((str(log.relative_to(folder)), log.read_text()[-4000:]))
+    given = getattr(item, "funcargs", {})
+    folders = [given.get("tmp_path"), given["server"].folder if "server" in given else None]
+    if call.when == "call" and report.failed:
+        for log in [log for folder in folders if folder is not None for log in folder.rglob("server.log")]:
+            report.sections.append((str(log), log.read_text()[-4000:]))
     return report

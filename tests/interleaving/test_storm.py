@@ -18,7 +18,7 @@ from tests.interleaving.driver import (
     new_line,
 )
 from tests.interleaving.sockets import Http
-from tests.wire.live import Live
+from tests.wire.live import POLL, Live
 
 STRATEGIES = ("reject", "enqueue", "interrupt", "rollback")
 THREADS, INPUTS = 50, 20
@@ -144,7 +144,8 @@ async def test_all_that_was_typed_survives_a_server_that_dies_in_a_storm(tmp_pat
             *(type_away(line, random.Random(dice.random()), ("interrupt", "enqueue")) for line in lines),
             return_exceptions=True,
         )
-        await lines[0].at(f"I{5 + seed % 3:02}.n1")
+        while sum(len(line.accepted) for line in lines) < THREADS * INPUTS // 2:
+            await asyncio.sleep(POLL)
         first.kill()
         failures = await typing
     assert all(isinstance(failure, OSError | EOFError) for failure in failures if failure is not None)

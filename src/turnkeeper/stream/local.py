@@ -51,7 +51,7 @@ class LocalSubscription:
     def push(self, frame: Frame) -> None:
         """Hand over one frame."""
         self._buffered += len(frame.data)
-        if self._buffered > MAX_BUFFERED:
+        if self._buffered > MAX_BUFFERED and self._buffer:  # one frame alone may be as big as it is
             self._buffer.clear()
             self.close()
         else:

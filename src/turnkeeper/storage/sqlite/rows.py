@@ -107,7 +107,7 @@ def claimed(row: Row, head: Head, carried: tuple[Carried, ...]) -> Claimed:
         thread_metadata=raw(head.metadata),
         temporary=bool(head.temporary),
         carried=carried,
-        fresh=bool(head.untouched) and attempt == 1,
+        fresh=bool(head.untouched) and attempt == 1 and not carried,
         after_interrupt=head.last_status == "interrupted",
         cancel_action=cancel_action,
     )
