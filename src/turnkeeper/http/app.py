@@ -80,6 +80,7 @@ ROUTES = [
     _route("GET", "/", meta.ok),
     _route("GET", "/ok", meta.ok),
     _route("GET", "/info", meta.info),
+    _route("GET", "/metrics", meta.get_metrics),
     _route("POST", "/assistants", assistants.create),
     _route("POST", "/assistants/search", assistants.search),
     _route("POST", "/assistants/count", assistants.count),

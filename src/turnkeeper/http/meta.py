@@ -5,13 +5,18 @@ from importlib.metadata import version
 from starlette.requests import Request
 from starlette.responses import Response
 
-from turnkeeper import __version__
+from turnkeeper import __version__, metrics
 from turnkeeper.http.responses import json
 
 
 async def ok(_: Request) -> Response:
     """`GET /ok` and `GET /`."""
     return json({"ok": True})
+
+
+async def get_metrics(_: Request) -> Response:
+    """`GET /metrics`, in the text format of Prometheus."""
+    return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def info(_: Request) -> Response:

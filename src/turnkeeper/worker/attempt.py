@@ -9,6 +9,7 @@ import structlog
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 
+from turnkeeper import metrics
 from turnkeeper.codec import encode, raw
 from turnkeeper.contracts import EventLog, Frame, Storage
 from turnkeeper.errors import Fenced, Unavailable
@@ -69,6 +70,7 @@ class Attempt:
             return None
         if ended.status is None and self._claimed.carried:
             await self._publish()
+        metrics.ENDED.labels(ended.status or "rolled_back").inc()
         self._parts.events.end(ended)
         return ended
 
@@ -106,6 +108,7 @@ class Attempt:
         work = await self._execution.see_through(self._perform(), timeout)
         if self._execution.left_behind:
             log.warning("a node ignores its cancellation and is left behind", run_id=self._claimed.run_id)
+            metrics.LEFT_BEHIND.inc()
             self._attempt = await self._parts.storage.runs.seal(self._claimed.run_id, self._attempt)
         return await self._judge(work, timeout)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from turnkeeper import lifecycle
+from turnkeeper import lifecycle, metrics
 from turnkeeper.codec import raw
 from turnkeeper.errors import Fenced, NotFound
 from turnkeeper.lifecycle import CancelAction, Move, RunStatus
@@ -160,6 +160,7 @@ def owned(connection: sqlite3.Connection, run_id: str, attempt: int) -> tuple[st
     """Thread, cancel and reason of a run its attempt still owns. Raises `Fenced` otherwise (I7)."""
     row = connection.execute(SQL.owned_run, {"run_id": run_id, "attempt": attempt}).fetchone()
     if row is None:
+        metrics.FENCED_WRITES.inc()
         raise Fenced(f"attempt {attempt} no longer owns run {run_id}")
     return row
 
