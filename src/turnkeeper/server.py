@@ -64,6 +64,7 @@ class Server:
             recursion_limit=settings.default_recursion_limit,
             max_queued=settings.max_queued_per_thread,
             keep_queued=settings.queued_on_interrupt == "keep",
+            answer_tool_calls=settings.dangling_tool_calls == "answer",
             keep_inputs=settings.superseded_input == "keep",
         )
         assistants = AssistantService(self._storage, self._graphs)

@@ -138,9 +138,8 @@ def parse(line: str) -> Event:
     """A line of a log."""
     if line == CRASHED:
         return Event("", CRASHED, "")
-    place, _, rest = line.partition(" ")
-    what, _, run_id = rest.rpartition(" ")
-    return Event(place, what, run_id)
+    place, *what, run_id = line.split()
+    return Event(place, " ".join(what), run_id)
 
 
 def chat_input(tag: str, pace: float) -> dict[str, Any]:

@@ -33,6 +33,9 @@ OPTIONS: dict[str, Option] = {
     "queued_on_interrupt": Option(
         str, "cancel or keep", ("TURNKEEPER_QUEUED_ON_INTERRUPT",), choices=("cancel", "keep")
     ),
+    "dangling_tool_calls": Option(
+        str, "keep or answer", ("TURNKEEPER_DANGLING_TOOL_CALLS",), choices=("keep", "answer")
+    ),
     "superseded_input": Option(str, "keep or drop", ("TURNKEEPER_SUPERSEDED_INPUT",), choices=("keep", "drop")),
     "db": Option(str, "a path, or :memory:", ("TURNKEEPER_DB",)),
 }

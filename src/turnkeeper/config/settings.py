@@ -64,6 +64,8 @@ class Settings:
     """Runs that may wait on one thread; more are refused."""
     queued_on_interrupt: Literal["cancel", "keep"] = "cancel"
     """What becomes of waiting runs when an interrupt or a rollback arrives."""
+    dangling_tool_calls: Literal["keep", "answer"] = "keep"
+    """What becomes of tool calls an interrupted run left open when the next input comes: kept, or answered by us."""
     superseded_input: Literal["keep", "drop"] = "keep"
     """Whether the input of a run that was superseded before it got into the state is put there all the same."""
     max_body: int = 8 * 1024 * 1024

@@ -17,6 +17,7 @@ from turnkeeper.graphs.carried import SaverFor, carry_inputs
 from turnkeeper.graphs.frames import Frames, error_info
 from turnkeeper.graphs.resuming import changed_nothing, refuse_idle_resume
 from turnkeeper.graphs.snapshots import interrupts_by_task, values
+from turnkeeper.graphs.tool_calls import answer_open_tool_calls
 from turnkeeper.graphs.unfinished import keep_finished_tasks
 from turnkeeper.lifecycle import rest_status
 from turnkeeper.types import Claimed, Outcome, StreamMode
@@ -45,6 +46,7 @@ class RunArguments(msgspec.Struct, frozen=True):
     subgraphs: bool = False
     run_timeout: float | None = None
     strict_resume: bool = True
+    answer_tool_calls: bool = False
 
 
 class Runner:
@@ -175,6 +177,8 @@ class Runner:
         elif self._arguments.command is None and self._arguments.input is not None:
             if self._claimed.after_interrupt:
                 await keep_finished_tasks(graph, self._bare_config)
+                if self._arguments.answer_tool_calls:
+                    await answer_open_tool_calls(graph, self._bare_config)
             await carry_inputs(graph, self._claimed.thread_id, self._claimed.carried, self._saver_for)
         return config, self._input()
 

@@ -22,6 +22,7 @@ class Policy:
     max_queued: int
     keep_queued: bool
     keep_inputs: bool
+    answer_tool_calls: bool
 
 
 class Admitting:
@@ -42,13 +43,13 @@ class Admitting:
         run_id, thread_id = body.run_id or uuid7(self._clock), thread_id or uuid7(self._clock)
         temporary = stateless and body.on_completion not in ("keep", "continue")
         may_create = stateless or body.if_not_exists == "create"
-        limit = self._policy.recursion_limit
+        fixed = {"temporary": temporary, "answer_tool_calls": self._policy.answer_tool_calls}
         return RunRequest(
             run_id=run_id,
             thread_id=thread_id,
             assistant_id=self._assistants.resolve(body.assistant_id),
             strategy=body.multitask_strategy or "enqueue",
-            compose=composer(body, run_id, thread_id, temporary=temporary, recursion_limit=limit),
+            compose=composer(body, run_id, thread_id, fixed, recursion_limit=self._policy.recursion_limit),
             due_at=self._clock() + (body.after_seconds or 0.0),
             stateless=stateless,
             has_command=body.command is not None,

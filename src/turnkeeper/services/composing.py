@@ -14,15 +14,18 @@ ADDRESS = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
 """Keys of `configurable` that say where the run goes on; that comes from the path and from `checkpoint`."""
 
 
-def composer(body: RunCreate, run_id: str, thread_id: str, *, temporary: bool, recursion_limit: int) -> Compose:
-    """The function that storage calls once it holds the run's assistant and thread."""
+def composer(body: RunCreate, run_id: str, thread_id: str, fixed: dict[str, Any], *, recursion_limit: int) -> Compose:
+    """The function that storage calls once it holds the run's assistant and thread.
+
+    `fixed` are arguments the server decides; `recursion_limit` is what a run gets that names none.
+    """
 
     def compose(assistant: Assistant, thread_metadata: dict[str, Any], *, answers: bool) -> Composed:
         belongs = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
         config, context = _configuration(body, assistant, recursion_limit)
         config["configurable"] |= {"run_id": run_id, "thread_id": thread_id, **belongs}
         metadata = {"created_by": "system", **thread_metadata, **belongs, **(body.metadata or {})}
-        arguments = _arguments(body, config, context, temporary=temporary)
+        arguments = _arguments(body, config, context) | fixed
         if answers:
             arguments |= {"input": None, "command": CommandBody(resume=body.input)}
         return Composed(metadata=raw(metadata), kwargs=msgspec.Raw(msgspec.json.encode(arguments)))
@@ -56,7 +59,7 @@ def _usable(configurable: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in configurable.items() if key not in ADDRESS and not key.startswith("__pregel_")}
 
 
-def _arguments(body: RunCreate, config: dict[str, Any], context: dict[str, Any], *, temporary: bool) -> dict[str, Any]:
+def _arguments(body: RunCreate, config: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
     """The run's `kwargs`: what the worker executes and what clients see of it."""
     modes = body.stream_mode or DEFAULT_MODES
     return {
@@ -69,7 +72,6 @@ def _arguments(body: RunCreate, config: dict[str, Any], context: dict[str, Any],
         "interrupt_after": body.interrupt_after,
         "webhook": body.webhook,
         "feedback_keys": body.feedback_keys,
-        "temporary": temporary,
         "subgraphs": bool(body.stream_subgraphs),
         "resumable": bool(body.stream_resumable),
         "checkpoint": _checkpoint(body),

@@ -68,14 +68,14 @@ class Attempt:
             ended = await self._finish(outcome)
         except Fenced:
             return None
-        if ended.status is None and self._claimed.carried:
+        if ended.status is None and (self._claimed.carried or self._claimed.attempt > 1):
             await self._publish()
         metrics.ENDED.labels(ended.status or "rolled_back").inc()
         self._parts.events.end(ended)
         return ended
 
     async def _publish(self) -> None:
-        """After a rollback: inputs that were carried ahead of this run's stay, so show clients a state with them."""
+        """After a rollback: inputs that an attempt carried ahead stay, so show clients a state with them."""
         outcome = await self._halted("success")
         await self._parts.storage.threads.publish_state(self._claimed.thread_id, outcome)
 

@@ -1,6 +1,6 @@
 """What nodes write down about themselves, and the gates at which tests hold them.
 
-`<GATES>/<thread>/log` gets a line `TAG.node began|ended|was cancelled RUN` per event, in order; a node waits as long
+`<GATES>/<thread>/log` gets a line `TAG.node began|ended|was cancelled|broke off RUN` per event, in order; a node waits as long
 as `<GATES>/<thread>/<TAG.node>.hold` exists. `tests/interleaving/driver.py` has the other side.
 """
 
@@ -32,6 +32,9 @@ async def visit(config: RunnableConfig, place: str, pace: float = 0.0) -> AsyncG
         yield
     except asyncio.CancelledError:
         note(folder, f"{place} was cancelled {run_id}")
+        raise
+    except Exception:
+        note(folder, f"{place} broke off {run_id}")
         raise
     note(folder, f"{place} ended {run_id}")
 

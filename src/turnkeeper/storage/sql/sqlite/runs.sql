@@ -88,11 +88,12 @@ where run_id = :run_id and status = 'pending'
 returning thread_id;
 
 -- name: request_cancel
--- Write down that a run is to stop. A rollback asked for is never weakened to an interrupt.
+-- Write down that a run is to stop. A rollback asked for is never weakened to an interrupt; of several interrupts the
+-- first is the reason, and what one of them keeps is kept.
 update runs
 set cancel_action = case when cancel_action = 'rollback' then 'rollback' else :action end,
-    cancel_reason = case when cancel_action = 'rollback' then cancel_reason else :reason end,
-    carry = case when cancel_action = 'rollback' then 0 else :carry end,
+    cancel_reason = case when cancel_action in ('rollback', :action) then cancel_reason else :reason end,
+    carry = case when 'rollback' in (:action, cancel_action) then 0 else max(carry, :carry) end,
     updated_at = :now
 where run_id = :run_id and status in ('pending', 'running');
 

@@ -1,0 +1,74 @@
+"""Named SQL statements, and the promises their files make."""
+
+import re
+from importlib.resources import files
+
+import pytest
+
+from turnkeeper.storage.queries import Queries, load, parse
+
+SQL = files("turnkeeper.storage") / "sql"
+DIALECTS = sorted(entry.name for entry in SQL.iterdir())
+TOPICS = sorted({topic.name for dialect in DIALECTS for topic in (SQL / dialect).iterdir() if topic.is_file()})
+FILES = [(dialect, topic.removesuffix(".sql")) for dialect in DIALECTS for topic in TOPICS]
+
+
+def test_statements_are_found_by_their_names() -> None:
+    found = parse("-- name: one\n-- First.\nselect 1;\n\n-- name: two\n-- Second.\nselect ';'\n;\n")
+
+    assert found == {"one": "-- First.\nselect 1", "two": "-- Second.\nselect ';'\n"}
+
+
+def test_what_stands_before_the_first_name_is_no_statement() -> None:
+    assert parse("-- About this file.\n\n-- name: one\nselect 1;") == {"one": "select 1"}
+    assert parse("") == {}
+
+
+def test_a_name_is_used_once() -> None:
+    with pytest.raises(ValueError, match="one"):
+        parse("-- name: one\nselect 1;\n-- name: one\nselect 2;")
+
+
+def test_a_name_nobody_defined_is_an_attribute_nobody_has() -> None:
+    queries = Queries({"one": "select 1"})
+
+    assert queries.one == "select 1"
+    assert queries.names == {"one"}
+    with pytest.raises(AttributeError, match="two"):
+        _ = queries.two
+
+
+def test_a_topic_nobody_wrote_is_not_found() -> None:
+    with pytest.raises(FileNotFoundError):
+        load("sqlite", "nothing")
+
+
+@pytest.mark.parametrize(("dialect", "topic"), FILES)
+def test_every_statement_says_what_it_is_for(dialect: str, topic: str) -> None:
+    queries = load(dialect, topic)
+
+    assert queries.names
+    for name in queries.names:
+        comment, *rest = getattr(queries, name).splitlines()
+        assert re.match(r"-- [A-Z`].+[.:]?$", comment), f"{name}: {comment}"
+        assert any(not line.startswith("--") for line in rest), name
+
+
+@pytest.mark.parametrize("topic", [topic.removesuffix(".sql") for topic in TOPICS])
+def test_every_dialect_defines_the_same_statements(topic: str) -> None:
+    assert len({load(dialect, topic).names for dialect in DIALECTS}) == 1
+
+
+@pytest.mark.parametrize("topic", [topic.removesuffix(".sql") for topic in TOPICS])
+def test_no_statement_is_left_over(topic: str) -> None:
+    code = "".join(path.read_text() for path in _modules())
+
+    assert [name for name in sorted(load("sqlite", topic).names) if not re.search(rf"\.{name}\b", code)] == []
+
+
+def _modules() -> list[object]:
+    from pathlib import Path
+
+    import turnkeeper
+
+    return list(Path(turnkeeper.__file__).parent.rglob("*.py"))
