@@ -246,10 +246,11 @@ class Interleaving(RuleBasedStateMachine):
         for say, said in thread.said:
             if said.accepted and say.options.get("after_seconds") == LATER:
                 await line.http.post(f"/threads/{line.thread_id}/runs/{said.run_id}/cancel")
-        answer = await line.say("Z", "enqueue")
-        assert answer.status_code == (404 if thread.deletion else 200)
         for said in line.accepted:
             await line.end_of(said.run_id)
+        answer = await line.say("Z", "enqueue")
+        assert answer.status_code == (404 if thread.deletion else 200)
+        await line.end_of(line.said[-1].run_id)
         for stack in thread.open.values():
             await stack.aclose()
 

@@ -134,6 +134,7 @@ async def test_a_wait_that_is_given_up_loses_nothing(log: LocalEventLog) -> None
     waiting = asyncio.create_task(subscription.batch(FOREVER))
     await asyncio.sleep(0)
     waiting.cancel()
+    await asyncio.wait([waiting])
     log.append(RUN, frame(1))
     log.end(end())
 

@@ -2,9 +2,11 @@
 
 import re
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
+import turnkeeper
 from turnkeeper.storage.queries import Queries, load, parse
 
 SQL = files("turnkeeper.storage") / "sql"
@@ -61,14 +63,6 @@ def test_every_dialect_defines_the_same_statements(topic: str) -> None:
 
 @pytest.mark.parametrize("topic", [topic.removesuffix(".sql") for topic in TOPICS])
 def test_no_statement_is_left_over(topic: str) -> None:
-    code = "".join(path.read_text() for path in _modules())
+    code = "".join(path.read_text() for path in Path(turnkeeper.__file__).parent.rglob("*.py"))
 
     assert [name for name in sorted(load("sqlite", topic).names) if not re.search(rf"\.{name}\b", code)] == []
-
-
-def _modules() -> list[object]:
-    from pathlib import Path
-
-    import turnkeeper
-
-    return list(Path(turnkeeper.__file__).parent.rglob("*.py"))

@@ -131,7 +131,7 @@ async def test_a_group_is_not_larger_than_its_limit(traced: Traced, monkeypatch:
 
 @pytest.mark.parametrize(
     "error",
-    [ZeroDivisionError(), sqlite3.IntegrityError(), KeyError("k"), asyncio.CancelledError(), SystemExit()],
+    [ZeroDivisionError(), sqlite3.IntegrityError(), KeyError("k"), asyncio.CancelledError()],
     ids=lambda error: type(error).__name__,
 )
 async def test_a_failing_job_is_undone_alone(traced: Traced, error: BaseException) -> None:

@@ -42,7 +42,7 @@ async def _content(request: Request) -> bytes:
     """The raw body, checked for what no field may contain."""
     limit: int = request.app.state.settings.max_body
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
+    if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
     content = bytearray()
     async for chunk in request.stream():
@@ -99,7 +99,7 @@ def explain(error: msgspec.ValidationError, kind: Any) -> str:
     said = str(error)
     if "Invalid enum value" not in said:
         return said
-    allowed = _allowed(kind, re.findall(r"\.(\w+)", said.partition("`$")[2]))
+    allowed = dict.fromkeys(_allowed(kind, re.findall(r"\.(\w+)", said.partition("`$")[2])))
     return said + (f": allowed are {', '.join(allowed)}" if allowed else "")
 
 

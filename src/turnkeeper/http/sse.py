@@ -48,6 +48,10 @@ def farewell(ended: Ended) -> bytes:
     return render(Frame("end", msgspec.json.encode(said)))
 
 
+class _BrokenOffError(Exception):
+    """The server stops, or the client left: the answer is not completed, so that nobody takes it for a result."""
+
+
 class LastingResponse:
     """Common to both: headers at once, then a body that ends with the run. `on_gone` is called if the client leaves."""
 
@@ -59,14 +63,17 @@ class LastingResponse:
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Answer the request (ASGI)."""
         watcher = asyncio.create_task(self._watch(receive))
+        broken = False
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self._headers})
             await self._body(send)
-        except OSError:  # the client left while we were sending
+        except _BrokenOffError:
             pass
+        except OSError:  # the client left while we were sending
+            broken = True
         finally:
             self._subscription.close()
-            left = watcher.done()
+            left = broken or watcher.done()
             watcher.cancel()
             if left and self._subscription.ended is None and self._on_gone is not None:
                 await self._on_gone()
@@ -128,8 +135,6 @@ class WaitedResult(LastingResponse):
             await subscription.batch(HEARTBEAT)
             if subscription.ended is None and not subscription.closed:
                 await send({"type": "http.response.body", "body": b"\n", "more_body": True})
-        if (
-            subscription.ended is None
-        ):  # the server stops, or the client left: break off, so that nobody takes it for a result
-            raise ConnectionAbortedError
+        if subscription.ended is None:
+            raise _BrokenOffError
         await send({"type": "http.response.body", "body": await self._result(subscription.ended)})

@@ -98,10 +98,12 @@ class Writer:
                 future.set_exception(error)
 
         def done(result: T, error: BaseException | None) -> None:
-            if then is not None:
-                then(result if error is None else None)
-            with contextlib.suppress(RuntimeError):  # the caller's loop is closed: nobody is left to tell
-                loop.call_soon_threadsafe(settle, result, error)
+            try:
+                if then is not None:
+                    then(result if error is None else None)
+            finally:
+                with contextlib.suppress(RuntimeError):  # the caller's loop is closed: nobody is left to tell
+                    loop.call_soon_threadsafe(settle, result, error)
 
         self._submit(Entry(job, done, awaited=True))
         return await future
