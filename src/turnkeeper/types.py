@@ -216,6 +216,8 @@ class Outcome(msgspec.Struct, frozen=True):
     rest: RestStatus = "idle"
     error: msgspec.Raw | None = None
     checkpoint_id: str | None = None
+    reason: str | None = None
+    """Why it ended before its time, if no cancel was asked for."""
 
 
 class Ended(msgspec.Struct, frozen=True):

@@ -104,7 +104,8 @@ class RunService:
         reason = f"{action} requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
         stopped = await self._storage.runs.cancel(thread_id, [run_id], action, reason)
         if not stopped.found:
-            raise NotFound(f"Run {run_id} is not pending or running: there is nothing to cancel.")
+            run = await self._storage.runs.get(thread_id, run_id)
+            raise NotFound(f"Run {run_id} has ended ({run.status}): there is nothing to cancel.")
         self._announce(stopped)
         if wait:
             await self._until_ended(thread_id, stopped)

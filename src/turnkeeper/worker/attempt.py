@@ -131,7 +131,8 @@ class Attempt:
             case "cancel":
                 return await self._halted("interrupted")
             case "timeout":
-                return await self._halted("timeout", TimeoutError(f"The run took longer than {timeout} seconds."))
+                late = f"The run took longer than {timeout} seconds."
+                return msgspec.structs.replace(await self._halted("timeout", TimeoutError(late)), reason=late)
             case "drain":
                 return None
             case None:

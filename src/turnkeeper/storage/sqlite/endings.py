@@ -88,7 +88,8 @@ def finish(connection: sqlite3.Connection, run_id: str, attempt: int, outcome: O
         return _roll_back(connection, run_id, thread_id, attempt, reason, now)
     outcome = _told(outcome, status, reason)
     ending = {"run_id": run_id, "attempt": attempt, "status": status, "checkpoint_id": outcome.checkpoint_id}
-    connection.execute(SQL.finish_run, {**ending, "error": rows.text(outcome.error), "now": now})
+    said = {"error": rows.text(outcome.error), "reason": outcome.reason}
+    connection.execute(SQL.finish_run, {**ending, **said, "now": now})
     if status == "error":
         checkpoint_removal.drop_commands(connection, run_id)
     threads.write_state(connection, thread_id, outcome, run_id, now)
@@ -100,7 +101,7 @@ def finish(connection: sqlite3.Connection, run_id: str, attempt: int, outcome: O
         values=outcome.values,
         interrupts=outcome.interrupts,
         error=outcome.error,
-        reason=reason,
+        reason=reason or outcome.reason,
         checkpoint_id=outcome.checkpoint_id,
         more=_more(connection, thread_id),
     )

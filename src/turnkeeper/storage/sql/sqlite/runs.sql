@@ -58,7 +58,7 @@ where run_id = :run_id and attempt = :attempt and status = 'running';
 -- name: finish_run
 -- End an attempt; no row when the attempt no longer owns the run.
 update runs
-set status = :status, checkpoint_id = :checkpoint_id, error = :error, updated_at = :now
+set status = :status, cancel_reason = coalesce(cancel_reason, :reason), checkpoint_id = :checkpoint_id, error = :error, updated_at = :now
 where run_id = :run_id and attempt = :attempt and status = 'running'
 returning thread_id;
 
