@@ -57,7 +57,7 @@ class RunStore(Protocol):
         """
         ...
 
-    async def release(self, run_id: str, attempt: int) -> None:
+    async def release(self, run_id: str, attempt: int, reason: str = "server stopping") -> None:
         """Put a run back in the queue, to go on from its last checkpoint. Raises `Fenced`."""
         ...
 

@@ -37,6 +37,10 @@ class Unavailable(TurnkeeperError):
     """The database cannot take the write now (disk full, file locked); nothing was changed."""
 
 
+class WriteLost(TurnkeeperError):
+    """A write nobody waited for did not get into the database: what builds on it must not be kept."""
+
+
 class ConfigError(TurnkeeperError):
     """`langgraph.json`, an environment variable or a graph could not be used.
 

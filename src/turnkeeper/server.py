@@ -1,13 +1,17 @@
 """The composition root: the only place that knows which parts are plugged in."""
 
 import asyncio
+import contextlib
 import logging
+import os
+import signal
 import socket
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from types import FrameType
 
 import structlog
 import uvicorn
@@ -30,6 +34,10 @@ from turnkeeper.worker.loop import Worker
 
 SWITCH_INTERVAL = 0.001
 """Seconds a thread may hold the interpreter while others wait: the API answers while a graph computes."""
+
+
+SPARE = 1.0
+"""Seconds the worker gets to put its runs back into the queue, once it has waited for them long enough."""
 
 
 class Server:
@@ -95,10 +103,17 @@ class Server:
         try:
             yield
         finally:
-            await self._runs_loop.run(self._worker.stop(self._settings.drain_timeout))
+            await self._stop_worker()
             working.cancel()
             self._runs_loop.stop()
             self._state_loop.stop()
+
+    async def _stop_worker(self) -> None:
+        """A node that blocks the runs' loop keeps the worker from stopping, but not the server."""
+        settings = self._settings
+        longest = settings.drain_timeout + settings.cancel_grace + SPARE
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._runs_loop.run(self._worker.stop(settings.drain_timeout)), longest)
 
     def open(self) -> None:
         """Open the storage. Raises `ConfigError`."""
@@ -121,6 +136,13 @@ class _Uvicorn(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._on_ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal drains, the second ends the process as it would end any: a restart takes up the runs."""
+        if self.should_exit:
+            signal.signal(sig, signal.SIG_DFL)
+            os.kill(os.getpid(), sig)
+        super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._turnkeeper.end_streams()

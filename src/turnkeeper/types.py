@@ -169,7 +169,7 @@ class Stopped(msgspec.Struct, frozen=True):
     ended: tuple["Ended", ...] = ()
     stopping: tuple[str, ...] = ()
     found: bool = True
-    """Whether any of the runs named exists at all."""
+    """Whether any of the runs named was active."""
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -197,6 +197,8 @@ class Claimed(msgspec.Struct, frozen=True):
     after_interrupt: bool
     """Whether the run before was interrupted, so that its unfinished step may hold finished work."""
     cancel_action: CancelAction | None
+    crashes: int = 0
+    """How often a server went down with it, without having let go of it."""
 
 
 class Claims(msgspec.Struct, frozen=True):

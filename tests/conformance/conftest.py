@@ -211,7 +211,7 @@ class Kit:
         checkpoint["channel_values"] = {"said": value}
         checkpoint["channel_versions"] = {"said": version}
         parent = newest.config if newest else before
-        config = saver.put(parent, checkpoint, {"source": "loop"}, {"said": version})
+        config = saver.put(parent, checkpoint, {"source": "loop", "run_id": claimed.run_id}, {"said": version})
         saver.put_writes(config, [("said", value)], "a-task")
 
     def said(self, thread_id: str) -> str:

@@ -891,6 +891,18 @@ async def test_what_superseded_runs_were_given_is_handed_to_the_next(kit: Kit) -
     assert [carried.run_id for carried in (await kit.claim()).carried] == [running.run_id, waiting.run.run_id]
 
 
+async def test_a_second_interrupt_changes_neither_the_reason_nor_what_is_handed_on(kit: Kit) -> None:
+    thread_id = await kit.thread()
+    running = await kit.running(thread_id)
+    admitted = await kit.admit(thread_id, "interrupt")
+
+    await kit.storage.runs.cancel(thread_id, [running.run_id], "interrupt", "enough")
+
+    ended = await kit.storage.runs.finish(running.run_id, running.attempt, DONE)
+    assert admitted.run.run_id in (ended.reason or "")
+    assert [carried.run_id for carried in (await kit.claim()).carried] == [running.run_id]
+
+
 async def test_what_reached_the_state_is_not_handed_on(kit: Kit) -> None:
     thread_id = await kit.thread()
     running = await kit.running(thread_id)

@@ -93,8 +93,8 @@ class Nursery:
 def main() -> None:
     """Import what a server imports, then fork one for every line that comes in."""
     import langgraph.prebuilt  # noqa: F401 - paid for once
-    import uvicorn.lifespan.on  # noqa: F401
-    import uvicorn.loops.uvloop  # noqa: F401
+    import uvicorn.lifespan.on
+    import uvicorn.loops.uvloop
     import uvicorn.protocols.http.httptools_impl  # noqa: F401
 
     import turnkeeper.graphs.loader

@@ -1,5 +1,7 @@
 """A node may raise anything: its run is an error that says so, the server and all other runs go on."""
 
+from pathlib import Path
+
 import httpx
 import pytest
 from langgraph_sdk.client import LangGraphClient
@@ -88,7 +90,7 @@ async def test_what_cannot_be_stored_makes_its_run_an_error_and_leaves_the_threa
 async def test_a_big_state_gets_through_whole(talk: Talk, client: LangGraphClient, size: int) -> None:
     given = {"tag": "A", "size": size}
     parts = [part async for part in client.runs.stream(talk.thread_id, "heavy", input=given, stream_mode="values")]
-    assert [part.event for part in parts][0] == "metadata"
+    assert parts[0].event == "metadata"
     assert len(parts[-1].data["blob"]) == size
     assert len((await talk.state())["values"]["blob"]) == size
 
@@ -108,5 +110,4 @@ async def test_memory_returns_after_big_states(start: Start) -> None:
 
 def resident(pid: int) -> int:
     """Bytes of memory a process holds."""
-    with open(f"/proc/{pid}/statm") as statm:
-        return int(statm.read().split()[1]) * 4096
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096

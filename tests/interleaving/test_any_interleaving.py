@@ -423,6 +423,26 @@ def test_whatever_clients_do_at_once_turns_are_kept_and_nothing_is_lost(server: 
     run_machine(server, 500, derandomize=True)
 
 
+@pytest.mark.parametrize("number", range(3))
+async def test_no_one_waits_for_ever_on_a_thread_that_is_deleted_while_people_type(
+    http: Http, server: Live, number: int
+) -> None:
+    lines = [await new_line(http, server) for _ in range(10)]
+    for line in lines:
+        line.hold(*(f"T{place}.n1" for place in range(10)))
+        await line.say("T0")
+        await line.at("T0.n1")
+    requests: list[Coroutine[Any, Any, Any]] = []
+    for line in lines:
+        typing = [line.say(f"T{place}", "enqueue", how="runs/wait") for place in range(1, 10)]
+        requests += [*typing[:5], http.delete(f"/threads/{line.thread_id}"), *typing[5:]]
+    await asyncio.gather(*requests)
+    for line in lines:
+        with on_disk(server) as connection:
+            Model({said.run_id: said for said in line.said}).replay(journal(connection, line.thread_id))
+        assert (await http.get(f"/threads/{line.thread_id}")).status_code == 404
+
+
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 def test_whatever_clients_do_at_once_for_long(server: Live) -> None:

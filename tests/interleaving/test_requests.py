@@ -318,7 +318,7 @@ async def test_the_stream_of_a_run_that_takes_too_long_says_so(line: Line) -> No
     answer = await line.say("A", how="runs/stream", run_timeout=0.3)
     names = [event for event, _ in answer.events()]
     assert "error" in names
-    assert answer.events()[-1] == ("end", {"status": "timeout", "reason": None})
+    assert answer.events()[-1] == ("end", {"status": "timeout", "reason": "The run took longer than 0.3 seconds."})
 
 
 @pytest.mark.parametrize("timeout", [0, -1, "soon"])

@@ -34,7 +34,7 @@ class Point(NamedTuple):
     y: Any
 
 
-Pair = namedtuple("Pair", "a b")  # noqa: PYI024 - the untyped kind exists, too
+Pair = namedtuple("Pair", "a b")  # noqa: PYI024  # pyright: ignore[reportUntypedNamedTuple] - this kind exists, too
 
 
 @dataclasses.dataclass

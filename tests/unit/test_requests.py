@@ -42,7 +42,11 @@ class Later(msgspec.Struct):
 
 
 def asked(
-    content: bytes | Iterable[bytes] = b"", *, query: str = "", path: dict[str, str] | None = None, **headers: str
+    content: bytes | Iterable[bytes] = b"",
+    *,
+    query: str = "",
+    path: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
 ) -> Request:
     """A request as Starlette hands it over."""
     chunks = [content] if isinstance(content, bytes) else list(content)
@@ -57,14 +61,15 @@ def asked(
         "method": "POST",
         "query_string": query.encode(),
         "path_params": path or {},
-        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
+        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in (headers or {}).items()],
         "app": SimpleNamespace(state=SimpleNamespace(settings=SimpleNamespace(max_body=LIMIT))),
     }
     return Request(scope, receive)
 
 
-async def read(content: bytes | Iterable[bytes], kind: Any = Body, **headers: str) -> Any:
-    return await body(asked(content, **headers), kind)
+async def read(content: bytes | Iterable[bytes], kind: Any = Body, *, content_length: str | None = None) -> Any:
+    headers = {} if content_length is None else {"content_length": content_length}
+    return await body(asked(content, headers=headers), kind)
 
 
 # --- bodies -----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from turnkeeper.contracts import Frame, Signals
+from turnkeeper.errors import Unavailable
 from turnkeeper.types import Claimed, Ended
 
 MAX_BUFFERED = 16 * 1024 * 1024
@@ -17,6 +18,7 @@ class LocalSubscription:
     def __init__(self, leave: Callable[["LocalSubscription"], None], *, frames: bool) -> None:
         self.frames = frames
         self.closed = False
+        self._abandoned = False
         self._leave = leave
         self._buffer: list[Frame] = []
         self._buffered = 0
@@ -30,6 +32,8 @@ class LocalSubscription:
 
     async def batch(self, timeout: float) -> list[Frame]:
         """See the contract."""
+        if self._abandoned and not (self._buffer or self._end):
+            raise Unavailable("The server stops.")
         if not (self._buffer or self._end or self.closed):
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()
@@ -47,6 +51,11 @@ class LocalSubscription:
         self.closed = True
         self._leave(self)
         self._wake()
+
+    def abandon(self) -> None:
+        """The server stops: close it, and let nobody wait for more."""
+        self._abandoned = True
+        self.close()
 
     def push(self, frame: Frame) -> None:
         """Hand over one frame."""
@@ -106,7 +115,7 @@ class LocalEventLog:
         """The server stops: end every stream. Streams may be resumed, so none is told that its run has ended."""
         for listeners in tuple(self._listeners.values()):
             for listener in tuple(listeners):
-                listener.close()
+                listener.abandon()
 
     def _leave(self, run_id: str, subscription: LocalSubscription) -> None:
         listeners = self._listeners.get(run_id, [])

@@ -12,7 +12,7 @@ from langgraph.store.base import BaseStore
 from turnkeeper import metrics
 from turnkeeper.codec import encode, raw
 from turnkeeper.contracts import EventLog, Frame, Storage
-from turnkeeper.errors import Fenced, Unavailable
+from turnkeeper.errors import Fenced, Unavailable, WriteLost
 from turnkeeper.graphs.frames import error_info
 from turnkeeper.graphs.loader import Graphs
 from turnkeeper.graphs.runner import RunArguments, Runner
@@ -62,10 +62,10 @@ class Attempt:
         """From claim to end; `None` when the run is no longer this attempt's to end."""
         try:
             outcome = await self._outcome()
-            if outcome is None:
-                await self._parts.storage.runs.release(self._claimed.run_id, self._attempt)
+            ended = None if outcome is None else await self._finish(outcome)
+            if ended is None:
+                await self._release()
                 return None
-            ended = await self._finish(outcome)
         except Fenced:
             return None
         if ended.status is None and (self._claimed.carried or self._claimed.attempt > 1):
@@ -101,8 +101,8 @@ class Attempt:
             return await self._halted("interrupted")
         if self._unreadable is not None:
             return await self._halted("error", self._unreadable)
-        if self._claimed.attempt > self._parts.max_attempts:
-            tried = f"The server stopped {self._parts.max_attempts} times while this run was going."
+        if self._claimed.crashes >= self._parts.max_attempts:
+            tried = f"The server went down {self._claimed.crashes} times while this run was going (max_attempts)."
             return await self._halted("error", RuntimeError(tried))
         timeout = self._arguments.run_timeout or self._parts.run_timeout
         work = await self._execution.see_through(self._perform(), timeout)
@@ -139,6 +139,8 @@ class Attempt:
                 error = asyncio.CancelledError("The node was cancelled.") if work.cancelled() else work.exception()
                 if isinstance(error, Fenced) or error is None:
                     raise Fenced(str(error))
+                if isinstance(error, Unavailable) and self._may_try_again:
+                    return None
                 return await self._halted("error", error)
 
     async def _halted(self, status: Any, error: BaseException | None = None) -> Outcome:
@@ -154,8 +156,26 @@ class Attempt:
         except Exception as trouble:  # noqa: BLE001 - a graph that cannot be opened must not keep its run from ending
             return Outcome(status=status, rest="error", error=raw(error_info(error or trouble)))
 
-    async def _finish(self, outcome: Outcome) -> Ended:
-        """Write the end. A full disk is waited out; a checkpoint that could not be stored makes the run an error."""
+    @property
+    def _may_try_again(self) -> bool:
+        """Whether a run the database did not keep up with is taken up again: not for ever, its steps may be dear."""
+        return self._claimed.attempt < self._parts.max_attempts
+
+    async def _release(self) -> None:
+        """Put the run back into the queue. A full disk is waited out."""
+        reason = "server stopping" if self._execution.why == "drain" else "a write was lost"
+        while True:
+            try:
+                return await self._parts.storage.runs.release(self._claimed.run_id, self._attempt, reason)
+            except Unavailable as error:
+                log.warning("a run is not back in the queue yet", run_id=self._claimed.run_id, error=str(error))
+                await asyncio.sleep(RETRY_AFTER)
+
+    async def _finish(self, outcome: Outcome) -> Ended | None:
+        """Write the end. A full disk is waited out; a checkpoint that could not be stored makes the run an error.
+
+        `None` when steps did not get on disk and are to be done again.
+        """
         finish = self._parts.storage.runs.finish
         while True:
             try:
@@ -165,6 +185,10 @@ class Attempt:
             except Unavailable as error:
                 log.warning("the end of a run is not written yet", run_id=self._claimed.run_id, error=str(error))
                 await asyncio.sleep(RETRY_AFTER)
+            except WriteLost as error:
+                if self._may_try_again:
+                    return None
+                outcome = await self._halted("error", error)
             except Exception as error:  # noqa: BLE001 - whatever it is, the run must end
                 outcome = await self._halted("error", error)
 

@@ -4,6 +4,7 @@ import asyncio
 import operator
 import os
 import signal
+from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 from gates import note, visit, visit_blocking
@@ -98,8 +99,8 @@ async def spin(state: State, config: RunnableConfig) -> Update:
     """Never end, and take no cancellation: only the test's gate ends it."""
     place = f"{state['tag']}.spin"
     note(config, f"{place} began")
-    held = os.path.join(os.environ["GATES"], config.get("configurable", {})["thread_id"], f"{place}.hold")
-    while os.path.exists(held):
+    held = Path(os.environ["GATES"]) / config.get("configurable", {})["thread_id"] / f"{place}.hold"
+    while held.exists():
         try:
             await asyncio.sleep(0.001)
         except asyncio.CancelledError:

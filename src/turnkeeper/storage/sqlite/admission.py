@@ -75,6 +75,8 @@ class Admission:
         decision = lifecycle.admit(request.strategy, busy=bool(active))
         if not decision.accept:
             raise Conflict(preconditions.BUSY)
+        if active and (decision.stop_active is None or request.supersession.keep_queued):
+            preconditions.check_room(connection, request)
         if decision.stop_active is None:
             found.close()
             return Place(assistant, head, [], first=not active)

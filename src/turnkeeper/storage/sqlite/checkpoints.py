@@ -58,17 +58,20 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         guard: Guard | None = None,
         serde: SerializerProtocol | None = None,
         deferred: DeferredWrites | None = None,
+        look: Guard | None = None,
     ) -> None:
         """`run_id` is whose everything put here is; without it the metadata's `run_id` counts.
 
         `guard` runs first in the transaction of every write. What it raises (`Fenced`, `Conflict`) the caller gets,
-        and nothing is written. With `deferred` the async puts return before they are on disk.
+        and nothing is written. With `deferred` the async puts return before they are on disk. `look` runs before every
+        read of a checkpoint: what it notes, `guard` can compare.
         """
         super().__init__(serde=serde or JsonPlusSerializer())
         self._database = database
         self._run_id = run_id
         self._guard = guard
         self._deferred = deferred
+        self._look = look
         self._lists = KnownLists()  # shared by the copies `with_allowlist` makes
 
     def for_run(self, run_id: str, guard: Guard, deferred: DeferredWrites | None) -> "SqliteSaver":
@@ -280,6 +283,8 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         return config_of(thread_id, checkpoint_ns, checkpoint["id"])
 
     def _read(self, config: RunnableConfig, connection: sqlite3.Connection) -> Loaded | None:
+        if self._look is not None:
+            self._look(connection)
         row = find(connection, *address(config))
         return read(connection, row, self.serde) if row else None
 

@@ -21,6 +21,10 @@ WANTED: dict[str, Move] = {"success": "succeed", "error": "fail", "timeout": "ex
 """The move an attempt asks for, by the status it reports."""
 
 
+CRASHED = "server restarted"
+"""The journal's word for a run whose server went down without having let go of it."""
+
+
 class Active(NamedTuple):
     """What stopping a run needs to know of it."""
 
@@ -126,11 +130,11 @@ def _roll_back(
     return Ended(run_id=run_id, thread_id=thread_id, status=None, reason=reason, more=more)
 
 
-def release(connection: sqlite3.Connection, run_id: str, attempt: int, now: str) -> None:
+def release(connection: sqlite3.Connection, run_id: str, attempt: int, reason: str, now: str) -> None:
     """Give a run back to the queue. Raises `Fenced` when the attempt no longer owns it."""
     thread_id, _, _ = owned(connection, run_id, attempt)
     connection.execute(SQL.release_run, {"run_id": run_id, "attempt": attempt, "now": now})
-    note(connection, thread_id, run_id, "released", attempt, "server stopping", now)
+    note(connection, thread_id, run_id, "released", attempt, reason, now)
 
 
 def seal(connection: sqlite3.Connection, run_id: str, attempt: int) -> int:
@@ -144,8 +148,15 @@ def recover(connection: sqlite3.Connection, now: str) -> int:
     """Give every running run back to the queue: nobody executes them after a crash."""
     released = connection.execute(SQL.recover_runs, {"now": now}).fetchall()
     for thread_id, run_id, attempt in released:
-        note(connection, thread_id, run_id, "released", attempt, "server restarted", now)
+        note(connection, thread_id, run_id, "released", attempt, CRASHED, now)
     return len(released)
+
+
+def crashes(connection: sqlite3.Connection, thread_id: str, run_id: str) -> int:
+    """How often a server went down with the run."""
+    named = {"thread_id": thread_id, "run_id": run_id, "detail": CRASHED}
+    (count,) = connection.execute(SQL.count_crashes, named).fetchone()
+    return count
 
 
 def delete(connection: sqlite3.Connection, thread_id: str, run_id: str, now: str) -> None:

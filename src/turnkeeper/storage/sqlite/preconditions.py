@@ -34,7 +34,7 @@ def repeated(connection: sqlite3.Connection, request: RunRequest, now: str) -> R
 
 
 def check(connection: sqlite3.Connection, request: RunRequest, head: rows.Head, *, busy: bool) -> None:
-    """Raise `Conflict` or `TooMany` where something stands against the run."""
+    """Raise `Conflict` where something stands against the run."""
     wanted = request.preconditions
     status = thread_status(busy=busy, rest=head.rest)
     if wanted.if_thread_status and status not in wanted.if_thread_status:
@@ -43,9 +43,14 @@ def check(connection: sqlite3.Connection, request: RunRequest, head: rows.Head, 
         raise Conflict("The thread waits for an answer (if_waiting=reject): send it as command.resume.")
     if connection.execute(SQL.run_exists, {"run_id": request.run_id}).fetchone() is not None:
         raise Conflict(f"Run with ID {request.run_id} already exists")
-    limit = {"thread_id": request.thread_id, "limit": wanted.max_queued}
-    if busy and connection.execute(SQL.count_waiting, limit).fetchone()[0] >= wanted.max_queued:
-        raise TooMany(f"{wanted.max_queued} runs wait on this thread already (setting max_queued_per_thread).")
+
+
+def check_room(connection: sqlite3.Connection, request: RunRequest) -> None:
+    """Raise `TooMany` where the queue that a run joins is full. A run that empties the queue finds room in any case."""
+    most = request.preconditions.max_queued
+    limit = {"thread_id": request.thread_id, "limit": most}
+    if connection.execute(SQL.count_waiting, limit).fetchone()[0] >= most:
+        raise TooMany(f"{most} runs wait on this thread already (setting max_queued_per_thread).")
 
 
 def answers(request: RunRequest, head: rows.Head, *, busy: bool, policy: str = "resume") -> bool:

@@ -3,10 +3,12 @@
 import sqlite3
 from collections.abc import Sequence
 
+import msgspec
+
 from turnkeeper import lifecycle
 from turnkeeper.codec import text
 from turnkeeper.contracts import Signals
-from turnkeeper.errors import NotFound
+from turnkeeper.errors import NotFound, Unavailable, WriteLost
 from turnkeeper.lifecycle import CancelAction
 from turnkeeper.storage.queries import load
 from turnkeeper.storage.sqlite import carrying, endings, rows, threads
@@ -63,16 +65,22 @@ class SqliteRuns:
         now = timestamp(self._clock())
 
         def job(connection: sqlite3.Connection) -> Ended:
-            if failure := self._failures.pop(run_id, None):
-                raise failure
+            if failure := self._failures.get(run_id):
+                raise WriteLost(str(failure)) if isinstance(failure, Unavailable) else failure
             return endings.finish(connection, run_id, attempt, outcome, now)
 
-        return await self._database.write(job)
+        try:
+            return await self._database.write(job)
+        except Unavailable:
+            raise  # it did not come so far: what failed before has still to be told
+        except BaseException:
+            self._failures.pop(run_id, None)
+            raise
 
-    async def release(self, run_id: str, attempt: int) -> None:
+    async def release(self, run_id: str, attempt: int, reason: str = "server stopping") -> None:
         """See the contract."""
         now = timestamp(self._clock())
-        await self._database.write(lambda connection: endings.release(connection, run_id, attempt, now))
+        await self._database.write(lambda connection: endings.release(connection, run_id, attempt, reason, now))
 
     async def seal(self, run_id: str, attempt: int) -> int:
         """See the contract."""
@@ -140,6 +148,9 @@ def _claim(connection: sqlite3.Connection, due: float) -> Claimed | None:
         return None
     head = rows.Head(*connection.execute(THREADS.thread_head, {"thread_id": row[1]}).fetchone())
     claimed = rows.claimed(row, head, carrying.to_carry(connection, row[1]) if head.carries else ())
+    if claimed.attempt > 1:
+        crashes = endings.crashes(connection, claimed.thread_id, claimed.run_id)
+        claimed = msgspec.structs.replace(claimed, crashes=crashes)
     endings.note(connection, claimed.thread_id, claimed.run_id, "started", claimed.attempt, None, now)
     return claimed
 

@@ -41,12 +41,19 @@ class SqliteStorage:
 
     def thread_checkpointer(self, thread_id: str) -> SqliteSaver:
         """See the contract."""
+        thread, seen = {"thread_id": thread_id}, list[int | None]()
+
+        def look(connection: sqlite3.Connection) -> None:
+            if not seen:
+                seen.extend(connection.execute(runs.SQL.last_move, thread).fetchone())
 
         def guard(connection: sqlite3.Connection) -> None:
-            if connection.execute(runs.SQL.runs_of_thread, {"thread_id": thread_id}).fetchone() is not None:
+            if connection.execute(runs.SQL.runs_of_thread, thread).fetchone() is not None:
                 raise Conflict(BUSY)
+            if seen and seen != list(connection.execute(runs.SQL.last_move, thread).fetchone()):
+                raise Conflict("A run changed the thread while its state was being edited. Read it and try again.")
 
-        return SqliteSaver(self._database, guard=guard)
+        return SqliteSaver(self._database, guard=guard, look=look)
 
     def open(self) -> None:
         """See the contract."""

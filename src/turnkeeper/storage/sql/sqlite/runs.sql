@@ -117,11 +117,13 @@ order by seq;
 
 -- name: carried_runs
 -- Superseded runs whose input has to be put into the state ahead of the next run's, and whether it is there already:
--- a checkpoint of theirs that is past the input says so.
+-- a checkpoint of theirs that is past the input says so. One that only kept what an earlier run had finished names no run.
 select run_id, kwargs,
   exists (
     select 1 from checkpoints
-    where checkpoints.run_id = runs.run_id and checkpoint_ns = '' and json_extract(checkpoints.metadata, '$.source') <> 'input'
+    where checkpoints.run_id = runs.run_id and checkpoint_ns = ''
+      and json_extract(checkpoints.metadata, '$.source') <> 'input'
+      and (json_extract(checkpoints.metadata, '$.source') <> 'update' or json_extract(checkpoints.metadata, '$.run_id') is not null)
   )
 from runs
 where thread_id = :thread_id and carry = 1
@@ -160,6 +162,15 @@ select runs.run_id, runs.thread_id, runs.status, runs.cancel_reason,
   runs.error
 from runs join threads on threads.thread_id = runs.thread_id
 where runs.run_id = :run_id and runs.thread_id = :thread_id;
+
+-- name: count_crashes
+-- How often a server went down with a run, without having let go of it.
+select count(*) from journal
+where thread_id = :thread_id and run_id = :run_id and event = 'released' and detail = :detail;
+
+-- name: last_move
+-- The newest thing that happened to the runs of a thread.
+select max(seq) from journal where thread_id = :thread_id;
 
 -- name: note
 -- Append to the journal.
