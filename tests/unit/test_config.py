@@ -91,9 +91,14 @@ def test_an_unknown_key_is_a_warning_that_names_the_nearest(write: Write) -> Non
 
 
 def test_a_key_the_server_does_not_act_on_is_never_passed_over_in_silence(write: Write) -> None:
-    (warning,) = load_settings(write(auth={"path": "./auth.py:auth"})).warnings
+    (warning,) = load_settings(write(store={"index": {}})).warnings
 
-    assert '"auth" is not supported yet' in warning
+    assert '"store" is not supported yet' in warning
+
+
+def test_a_server_that_was_to_authenticate_does_not_let_everybody_in(write: Write) -> None:
+    with pytest.raises(ConfigError, match='"auth" is not supported yet'):
+        load_settings(write(auth={"path": "./auth.py:auth"}))
 
 
 @pytest.mark.parametrize(
