@@ -117,8 +117,8 @@ class ThreadStore(Protocol):
         """Show clients a state that was read outside a run, if it still is the newest. Raises `NotFound`."""
         ...
 
-    async def delete(self, thread_id: str) -> None:
-        """Remove a thread with its runs and checkpoints. Raises `NotFound`."""
+    async def delete(self, thread_id: str) -> Stopped:
+        """Remove a thread with its checkpoints and its runs; those still active are at their end. Raises `NotFound`."""
         ...
 
     async def copy(self, thread_id: str, copy_id: str) -> Thread:

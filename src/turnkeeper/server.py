@@ -89,7 +89,8 @@ class Server:
         return app
 
     def end_streams(self) -> None:
-        """The server is about to stop: open streams would keep it from it."""
+        """The server is about to stop: open streams would keep it from it. No run is started any more."""
+        self._worker.claim_no_more()
         self._events.close()
 
     @asynccontextmanager

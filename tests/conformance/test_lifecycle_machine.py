@@ -275,7 +275,10 @@ class Machine(RuleBasedStateMachine):
     @rule(which=which)
     def delete_thread(self, which: int) -> None:
         thread = self.threads.pop(which % len(self.threads))
-        self.wait(self.kit.storage.threads.delete(thread.thread_id))
+        stopped = self.wait(self.kit.storage.threads.delete(thread.thread_id))
+        assert [ended.run_id for ended in stopped.ended] == [run.run_id for run in thread.active]
+        for run in thread.active:
+            run.journal.append("tombstone")
 
     @precondition(lambda self: any(run.due_at > self.kit.clock.now for _, run in self.all_runs()))
     @rule(seconds=st.sampled_from([1, 5, 60]))

@@ -8,7 +8,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -198,7 +198,7 @@ class Session:
         return self.nursery.start(self.folder, self.port, BOOT=str(self.boots), **ENVIRON)
 
     @contextmanager
-    def talking(self) -> Iterator[None]:
+    def talking(self) -> Generator[None]:
         """Clients are at work. In the end each has one more run accepted."""
         for client in self.clients:
             client.start()

@@ -3,6 +3,7 @@
 That makes hundreds of restarts affordable. What runs in the child is the `serve` command, whole.
 """
 
+import importlib
 import json
 import os
 import select
@@ -17,6 +18,15 @@ from tests.wire.live import DEADLINE, Gates, Live
 
 ROOT = Path(__file__).parents[2]
 APP = Path(__file__).parent / "app" / "langgraph.json"
+IMPORTED = (
+    "turnkeeper.server",
+    "turnkeeper.graphs.loader",
+    "langgraph.prebuilt",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.uvloop",
+    "uvicorn.protocols.http.httptools_impl",
+)
+"""What takes its time."""
 
 
 class Child:
@@ -92,14 +102,8 @@ class Nursery:
 
 def main() -> None:
     """Import what a server imports, then fork one for every line that comes in."""
-    import langgraph.prebuilt  # noqa: F401 - paid for once
-    import uvicorn.lifespan.on
-    import uvicorn.loops.uvloop
-    import uvicorn.protocols.http.httptools_impl  # noqa: F401
-
-    import turnkeeper.graphs.loader
-    import turnkeeper.server  # noqa: F401
-
+    for name in IMPORTED:
+        importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody here waits for them
     for line in sys.stdin:
         pid = os.fork()

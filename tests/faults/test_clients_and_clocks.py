@@ -1,7 +1,7 @@
 """Clients that leave in the middle, and clocks that jump."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from turnkeeper.types import Assistant, Composed, NewThread, Outcome, Preconditi
 
 
 @asynccontextmanager
-async def listening(http: httpx.AsyncClient, talk: Talk, **body: Any) -> AsyncIterator[str]:
+async def listening(http: httpx.AsyncClient, talk: Talk, **body: Any) -> AsyncGenerator[str]:
     """A client that streams a run and leaves when the block ends."""
     given = {"assistant_id": "steps", "input": {"tag": "A"}, **body}
     async with http.stream("POST", f"/threads/{talk.thread_id}/runs/stream", json=given) as response:
@@ -141,7 +141,19 @@ class Queue:
 @pytest.fixture
 async def queues(tmp_path: Path) -> AsyncIterator[Queue]:
     queues = Queue(tmp_path)
-    assistant = Assistant(assistant_id="a", graph_id="g", name="a", created_at="", updated_at="")
+    nothing = msgspec.Raw(b"{}")
+    assistant = Assistant(
+        assistant_id="a",
+        graph_id="g",
+        name="a",
+        description=None,
+        config=nothing,
+        context=nothing,
+        metadata=nothing,
+        version=1,
+        created_at="",
+        updated_at="",
+    )
     await queues.storage.assistants.create(assistant, exist_ok=False)
     yield queues
     queues.storage.close()

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from tests.wire.talk import Talk, whole
 
 
 @contextmanager
-def full_disk(live: Forked) -> Iterator[None]:
+def full_disk(live: Forked) -> Generator[None]:
     """The server's files cannot grow: to it that is a disk without room."""
     wal = live.folder / "turnkeeper.db-wal"
     _, most = resource.prlimit(live.process.pid, resource.RLIMIT_FSIZE)

@@ -19,6 +19,7 @@ from tests.faults.conftest import Start
 from tests.faults.nursery import APP, Forked
 from tests.wire.live import DEADLINE, POLL, Live
 from tests.wire.talk import Talk, whole
+from turnkeeper.lifecycle import CancelAction
 
 CLIENTS: list[LangGraphClient] = []
 
@@ -325,7 +326,7 @@ async def subscribed(talk: Talk, run: str) -> None:
 
 @pytest.mark.parametrize("action", ["interrupt", "rollback"])
 async def test_a_stop_that_was_accepted_before_the_server_fell_is_carried_out_without_executing_anything(
-    start: Start, action: str
+    start: Start, action: CancelAction
 ) -> None:
     live = start(TURNKEEPER_CANCEL_GRACE="60")
     talk = await new_talk(live)

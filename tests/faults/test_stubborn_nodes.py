@@ -12,6 +12,7 @@ from tests.faults.conftest import Start
 from tests.faults.nursery import Forked
 from tests.wire.live import DEADLINE, POLL
 from tests.wire.talk import Talk, whole
+from turnkeeper.lifecycle import CancelAction
 
 GRACE = 0.5
 """What `server` gives a node."""
@@ -26,7 +27,7 @@ OFF_LOOP = [entry for entry in STUBBORN if entry[0] != "hogging"]
 @pytest.mark.parametrize(("graph", "node"), OFF_LOOP)
 @pytest.mark.parametrize("action", ["interrupt", "rollback"])
 async def test_a_node_left_behind_changes_nothing_any_more(
-    talk: Talk, client: LangGraphClient, graph: str, node: str, action: str, server: Forked
+    talk: Talk, client: LangGraphClient, graph: str, node: str, action: CancelAction, server: Forked
 ) -> None:
     talk.hold(f"A.{node}")
     run = await talk.say("A", graph=graph)

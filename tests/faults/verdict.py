@@ -32,7 +32,10 @@ class Thread:
 
     client: Client
     status: str
+    shown: dict[str, Any]
+    """The state as the thread shows it."""
     values: dict[str, Any]
+    """The state as its newest checkpoint has it."""
     statuses: dict[str, str]
     journal: dict[str, list[Note]]
     lines: list[Line]
@@ -40,6 +43,7 @@ class Thread:
     def check(self, kills: list[float]) -> None:
         """Raise on the first thing that is not as promised."""
         assert self.status == "idle"
+        assert self.shown == self.values
         assert len(set(self.statuses) - {run.run_id for run in self.client.runs}) == 0, "a run nobody asked for"
         for run in self.client.runs:
             self._check_end(run)
@@ -174,9 +178,11 @@ def judge(clients: list[Client], lines: list[Line], kills: list[float], http: An
         assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
         assert connection.execute("select * from ready").fetchall() == []
         for client in clients:
+            thread = http.get(f"/threads/{client.thread_id}").json()
             Thread(
                 client=client,
-                status=http.get(f"/threads/{client.thread_id}").json()["status"],
+                status=thread["status"],
+                shown=thread["values"],
                 values=http.get(f"/threads/{client.thread_id}/state").json()["values"],
                 statuses=_statuses(http, client.thread_id),
                 journal=_journal(connection, client.thread_id),

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,7 +190,7 @@ class Note(NamedTuple):
 
 
 @contextmanager
-def on_disk(live: Live) -> Iterator[sqlite3.Connection]:
+def on_disk(live: Live) -> Generator[sqlite3.Connection]:
     """The database, to be read only."""
     with closing(sqlite3.connect(f"file:{live.folder / 'turnkeeper.db'}?mode=ro", uri=True)) as connection:
         yield connection

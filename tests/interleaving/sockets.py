@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,7 +65,7 @@ class Http:
     @asynccontextmanager
     async def open(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
-    ) -> AsyncIterator[Answer]:
+    ) -> AsyncGenerator[Answer]:
         """A request of which only the head of the answer is read: leaving the block is hanging up."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:

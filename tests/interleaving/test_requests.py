@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -299,7 +300,8 @@ async def test_of_twenty_inputs_at_once_only_as_many_are_taken_as_may_wait(narro
 
 @pytest.mark.parametrize("by", ["setting", "request"])
 async def test_a_run_that_takes_too_long_ends_and_the_next_one_starts(narrow: Live, server: Live, by: str) -> None:
-    live, options = (narrow, {}) if by == "setting" else (server, {"run_timeout": 0.3})
+    live = narrow if by == "setting" else server
+    options: dict[str, Any] = {} if by == "setting" else {"run_timeout": 0.3}
     line = await new_line(Http(live.port), live)
     line.hold("A.n2")
     await line.say("A", **options)

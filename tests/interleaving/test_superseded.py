@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interleaving.driver import APP, NODES, Line, Said, journal, new_line, on_disk
+from tests.interleaving.driver import APP, NODES, Line, Note, Said, journal, new_line, on_disk
 from tests.interleaving.sockets import Http
 from tests.wire.live import Live
 
@@ -217,7 +217,7 @@ async def test_run_journal_and_stream_name_the_run_that_took_over(line: Line, se
     with on_disk(server) as connection:
         notes = journal(connection, line.thread_id)
     for each in (said, line.said[1]):
-        assert [note.detail for note in notes if (note.run_id, note.event) == (each.run_id, "superseded_by")] == [newest]
+        assert Note(each.run_id, "superseded_by", newest) in notes
         run = await line.run(each.run_id)
         assert run is None if strategy == "rollback" else run is not None and run["cancel_reason"] == reason
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from turnkeeper.codec import decode, encode
 from turnkeeper.contracts import EventLog, Signals, Storage, Subscription
-from turnkeeper.errors import Invalid, NotFound
+from turnkeeper.errors import Invalid, NotFound, Unavailable
 from turnkeeper.lifecycle import CancelAction
 from turnkeeper.services.admitting import Admitting
 from turnkeeper.services.requests import RunCreate, RunsCancel
@@ -106,7 +106,7 @@ class RunService:
         if not stopped.found:
             run = await self._storage.runs.get(thread_id, run_id)
             raise NotFound(f"Run {run_id} has ended ({run.status}): there is nothing to cancel.")
-        self._announce(stopped)
+        self.announce(stopped)
         if wait:
             await self._until_ended(thread_id, stopped)
 
@@ -122,12 +122,12 @@ class RunService:
             stopped = await self._storage.runs.cancel(body.thread_id or "", body.run_ids or [], action, reason)
         if not stopped.found:
             raise NotFound("No runs found to cancel.")
-        self._announce(stopped)
+        self.announce(stopped)
 
     async def disconnected(self, run: Run) -> None:
         """A client that asked for `on_disconnect=cancel` went away."""
         reason = "client disconnected from the run stream (on_disconnect=cancel)"
-        self._announce(await self._storage.runs.cancel(run.thread_id, [run.run_id], "interrupt", reason))
+        self.announce(await self._storage.runs.cancel(run.thread_id, [run.run_id], "interrupt", reason))
 
     async def delete(self, thread_id: str, run_id: str) -> None:
         """Remove a run, stopped first if it is active. Raises `NotFound`."""
@@ -140,7 +140,7 @@ class RunService:
     async def stop_thread(self, thread_id: str, reason: str) -> None:
         """Stop every run of a thread and wait until none can write any more."""
         stopped = await self._storage.runs.cancel_thread(thread_id, "interrupt", reason)
-        self._announce(stopped)
+        self.announce(stopped)
         await self._until_ended(thread_id, stopped)
 
     async def _until_ended(self, thread_id: str, stopped: Stopped) -> None:
@@ -157,10 +157,10 @@ class RunService:
     async def _admit(self, requests: Sequence[RunRequest]) -> list[Run]:
         admitted = await self._storage.runs.admit(requests, self._signals)
         for each in admitted:
-            self._announce(each.stopped)
+            self.announce(each.stopped)
         return [each.run for each in admitted]
 
-    def _announce(self, stopped: Stopped) -> None:
+    def announce(self, stopped: Stopped) -> None:
         """Tell listeners of ended runs and workers of runs to stop."""
         for end in stopped.ended:
             self._events.end(end)
@@ -168,7 +168,9 @@ class RunService:
 
 
 async def ended(subscription: Subscription) -> Ended:
-    """Wait for the end of a run."""
+    """Wait for the end of a run. Raises `Unavailable` when the server stops first."""
     while (end := subscription.ended) is None:
+        if subscription.closed:
+            raise Unavailable("The server is stopping.")
         await subscription.batch(WAIT_FOR_END)
     return end

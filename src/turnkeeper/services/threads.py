@@ -56,7 +56,7 @@ class ThreadService:
     async def delete(self, thread_id: str) -> None:
         """Stop the thread's runs, then remove it with all it has. Raises `NotFound`."""
         await self._runs.stop_thread(thread_id, "thread deleted")
-        await self._storage.threads.delete(thread_id)
+        self._runs.announce(await self._storage.threads.delete(thread_id))  # runs made meanwhile
 
     async def copy(self, thread_id: str) -> Thread:
         """A new thread with the same state and history. Raises `NotFound`."""

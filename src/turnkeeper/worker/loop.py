@@ -66,6 +66,10 @@ class Worker:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._cancel, run_ids)
 
+    def claim_no_more(self) -> None:
+        """The server is about to stop: start nothing. May be called from any thread."""
+        self._places.close()
+
     async def stop(self, timeout: float) -> None:
         """Claim no more, give the runs `timeout` seconds to end, put the rest back in the queue."""
         self._places.close()

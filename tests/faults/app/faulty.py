@@ -7,8 +7,8 @@ import signal
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
-from gates import note, visit, visit_blocking
-from graphs import State, Update, chain, step
+from gates import note, visit, visit_blocking  # pyright: ignore[reportMissingImports] - of tests/wire/app
+from graphs import State, Update, chain, step  # pyright: ignore[reportMissingImports]
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
@@ -131,11 +131,16 @@ def weigh(state: Heavy) -> Heavy:
     return {"blob": "x" * state.get("size", 0), "steps": [f"{state.get('tag')}.weigh"]}
 
 
+def lighten(state: Heavy) -> Heavy:
+    """Give it up again, if the tag is `light`."""
+    return {"blob": ""} if state.get("tag") == "light" else {}
+
+
 def heavy_graph() -> StateGraph[Heavy]:
     """weigh → rest."""
     builder = StateGraph(Heavy)
     builder.add_node("weigh", weigh)
-    builder.add_node("rest", lambda _: {"blob": ""} if _.get("tag") == "light" else {})
+    builder.add_node("rest", lighten)
     builder.add_edge(START, "weigh")
     builder.add_edge("weigh", "rest")
     return builder

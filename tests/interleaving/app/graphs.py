@@ -1,5 +1,6 @@
 """Graphs whose state tells what was said to them and what they did about it."""
 
+import asyncio
 import operator
 from typing import Annotated, Any, TypedDict
 
@@ -21,7 +22,7 @@ def collect(old: list[str], new: list[str]) -> list[str]:
     return old + [each.partition("@")[0] for each in new]
 
 
-class Talk(TypedDict, total=False):
+class Talk(TypedDict):
     """`tag` names the newest input, `said` collects them all; `steps` is what was done."""
 
     tag: str
@@ -34,7 +35,7 @@ class Talk(TypedDict, total=False):
 def step(name: str) -> Node:
     """A node that leaves its name."""
 
-    async def node(state: Talk, config: RunnableConfig) -> Talk:
+    async def node(state: Talk, config: RunnableConfig) -> dict[str, Any]:
         place = f"{state['tag']}.{name}"
         async with visit(config, place, state.get("pace", 0.0)):
             return {"steps": [place]}
@@ -42,7 +43,7 @@ def step(name: str) -> Node:
     return node
 
 
-async def question(state: Talk, config: RunnableConfig) -> Talk:
+async def question(state: Talk, config: RunnableConfig) -> dict[str, Any]:
     """Ask a person, if the input wants it."""
     place = f"{state['tag']}.n2"
     async with visit(config, place, state.get("pace", 0.0)):
@@ -78,5 +79,26 @@ def chat_graph() -> StateGraph[MessagesState]:
     return builder
 
 
+async def ignore(state: Talk, config: RunnableConfig) -> dict[str, Any]:
+    """Go on when cancelled until the gate is opened, and tell that somebody asked."""
+    work = asyncio.ensure_future(step("stubborn")(state, config))
+    while not work.done():
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            async with visit(config, f"{state['tag']}.asked"):
+                pass
+    return work.result()
+
+
+def stubborn_graph() -> StateGraph[Talk]:
+    """One node that cannot be cancelled."""
+    builder = StateGraph(Talk)
+    builder.add_node("stubborn", ignore)
+    builder.add_edge(START, "stubborn")
+    return builder
+
+
+stubborn = stubborn_graph().compile(name="stubborn")
 talk = talk_graph().compile(name="talk")
 chat = chat_graph().compile(name="chat")

@@ -16,14 +16,14 @@ Node = Any
 Shape = list[list[str]]
 
 
-class Done(TypedDict, total=False):
+class Done(TypedDict):
     """`steps` is what was done, of every input."""
 
     tag: str
     steps: Annotated[list[str], operator.add]
 
 
-class Inside(TypedDict, total=False):
+class Inside(TypedDict):
     """The state within a subgraph: `within` is handed to nobody."""
 
     tag: str
@@ -33,7 +33,7 @@ class Inside(TypedDict, total=False):
 def step(name: str) -> Node:
     """A node that leaves its name."""
 
-    async def node(state: Done, config: RunnableConfig) -> Done:
+    async def node(state: Done, config: RunnableConfig) -> dict[str, Any]:
         place = f"{state['tag']}.{name}"
         async with visit(config, place):
             return {"steps": [place]}
@@ -44,7 +44,7 @@ def step(name: str) -> Node:
 def inner(name: str) -> Node:
     """A step of a subgraph."""
 
-    async def node(state: Inside, config: RunnableConfig) -> Inside:
+    async def node(state: Inside, config: RunnableConfig) -> dict[str, Any]:
         place = f"{state['tag']}.{name}"
         async with visit(config, place):
             return {"within": [place]}
@@ -59,9 +59,9 @@ def child(name: str) -> Node:
     builder.add_node("b", inner(f"{name}b"))
     builder.add_edge(START, "a")
     builder.add_edge("a", "b")
-    graph = builder.compile()
+    graph: Any = builder.compile()
 
-    async def node(state: Done, config: RunnableConfig) -> Done:
+    async def node(state: Done, config: RunnableConfig) -> dict[str, Any]:
         result: Any = await graph.ainvoke({"tag": state["tag"]}, config)
         return {"steps": result["within"]}
 

@@ -1,7 +1,7 @@
 """What nodes write down about themselves, and the gates at which tests hold them.
 
-`<GATES>/<thread>/log` gets a line `TAG.node began|ended|was cancelled|broke off RUN` per event, in order; a node waits as long
-as `<GATES>/<thread>/<TAG.node>.hold` exists. `tests/interleaving/driver.py` has the other side.
+`<GATES>/<thread>/log` gets a line `TAG.node WHAT RUN` per event (began, ended, was cancelled, broke off), in order; a
+node waits as long as `<GATES>/<thread>/<TAG.node>.hold` exists. `tests/interleaving/driver.py` has the other side.
 """
 
 import asyncio

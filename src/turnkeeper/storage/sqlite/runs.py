@@ -39,17 +39,21 @@ class SqliteRuns:
         self._database = database
         self._clock = clock
         self._failures = failures
+        self._latest = 0.0
+        """When the newest run that need not wait was admitted: it is due, also if the clock has been set back since."""
 
     async def admit(self, requests: Sequence[RunRequest], signals: Signals) -> list[Admitted]:
         """See the contract."""
-        admission = Admission(signals, self._clock())
+        now = self._clock()
+        self._latest = max(self._latest, *(request.due_at for request in requests if request.due_at <= now), 0.0)
+        admission = Admission(signals, now)
         return await self._database.write(
             lambda connection: [admission.admit(connection, request) for request in requests], admission.done
         )
 
     async def claim(self, limit: int) -> Claims:
         """See the contract."""
-        due = self._clock()
+        due = max(self._clock(), self._latest)
 
         def job(connection: sqlite3.Connection) -> Claims:
             taken: list[Claimed] = []

@@ -11,9 +11,13 @@ from turnkeeper.errors import Conflict, NotFound
 from turnkeeper.storage.queries import load
 from turnkeeper.storage.sqlite import checkpoint_removal, rows
 from turnkeeper.storage.sqlite.database import Database
-from turnkeeper.types import Clock, JournalEntry, NewThread, Outcome, Page, Select, Thread, timestamp
+from turnkeeper.types import Clock, Ended, JournalEntry, NewThread, Outcome, Page, Select, Stopped, Thread, timestamp
 
 SQL = load("sqlite", "threads")
+RUNS = load("sqlite", "runs")
+
+GONE = "thread deleted"
+"""What ended the runs that went with their thread."""
 
 
 class SqliteThreads:
@@ -63,14 +67,17 @@ class SqliteThreads:
 
         await self._database.write(job)
 
-    async def delete(self, thread_id: str) -> None:
+    async def delete(self, thread_id: str) -> Stopped:
         """See the contract."""
+        now = timestamp(self._clock())
 
-        def job(connection: sqlite3.Connection) -> None:
+        def job(connection: sqlite3.Connection) -> Stopped:
+            stopped = _bury(connection, thread_id, now)
             if not remove(connection, thread_id):
                 raise _missing(thread_id)
+            return stopped
 
-        await self._database.write(job)
+        return await self._database.write(job)
 
     async def copy(self, thread_id: str, copy_id: str) -> Thread:
         """See the contract."""
@@ -147,6 +154,19 @@ def fetch(connection: sqlite3.Connection, thread_id: str) -> Thread:
     if row is None:
         raise _missing(thread_id)
     return rows.thread(row)
+
+
+def _bury(connection: sqlite3.Connection, thread_id: str, now: str) -> Stopped:
+    """Put up the tombstones of a thread's active runs, which go with it."""
+    active = connection.execute(RUNS.runs_of_thread, {"thread_id": thread_id}).fetchall()
+    for run_id, _, _, attempt in active:
+        about = {"thread_id": thread_id, "run_id": run_id, "attempt": attempt}
+        connection.execute(RUNS.note, {**about, "event": "tombstone", "detail": GONE, "now": now})
+    return Stopped(
+        ended=tuple(Ended(run_id=run_id, thread_id=thread_id, status=None, reason=GONE) for run_id, *_ in active),
+        stopping=tuple(run_id for run_id, _, status, _ in active if status == "running"),
+        found=bool(active),
+    )
 
 
 def remove(connection: sqlite3.Connection, thread_id: str) -> bool:
