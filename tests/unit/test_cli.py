@@ -58,6 +58,7 @@ class Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=_heed_interrupts,  # noqa: PLW1509 - no thread of ours holds a lock then
         )
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -89,6 +90,11 @@ class Running:
         """Its exit code after a signal."""
         self.process.send_signal(number)
         return self.process.wait(DEADLINE)
+
+
+def _heed_interrupts() -> None:
+    """Tests that run in a shell's background inherit that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def _note(run: RunTimeline, entry: JournalEntry) -> None:
         case "released":
             run.status = "pending"
         case "superseded_by":
-            run.superseded_by = entry.detail
+            run.superseded_by = run.superseded_by or entry.detail  # the first to say so counts
         case "cancel_requested":
             run.cancel_requested_at, run.reason = run.cancel_requested_at or entry.at, entry.detail
         case "ended":
