@@ -1,6 +1,7 @@
 """The composition root: the only place that knows which parts are plugged in."""
 
 import asyncio
+import gc
 import contextlib
 import logging
 import os
@@ -173,6 +174,8 @@ def serve(
         access_log=False,
         timeout_graceful_shutdown=int(settings.cancel_grace) + 5,
     )
+    gc.collect()
+    gc.freeze()  # modules and graphs live as long as the process: the collector need not look through them again
     try:
         _Uvicorn(config, server, on_ready).run(sockets)
     finally:
