@@ -1,8 +1,8 @@
 """The composition root: the only place that knows which parts are plugged in."""
 
 import asyncio
-import gc
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -172,6 +172,8 @@ def serve(
         port=settings.port,
         log_level="warning",
         access_log=False,
+        proxy_headers=False,
+        server_header=False,
         timeout_graceful_shutdown=int(settings.cancel_grace) + 5,
     )
     gc.collect()

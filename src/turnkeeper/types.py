@@ -35,7 +35,8 @@ def uuid7(clock: Clock = time.time) -> str:
     stamp = int(clock() * 1000) & 0xFFFF_FFFF_FFFF
     noise = int.from_bytes(os.urandom(10), "big")
     high, low = noise >> 68, noise & 0x3FFF_FFFF_FFFF_FFFF
-    return str(uuid.UUID(int=stamp << 80 | 0x7 << 76 | high << 64 | 0x2 << 62 | low))
+    digits = f"{stamp << 80 | 0x7 << 76 | high << 64 | 0x2 << 62 | low:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def system_assistant_id(graph_id: str) -> str:

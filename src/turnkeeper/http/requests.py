@@ -125,8 +125,13 @@ def path_id(request: Request, name: str, noun: str) -> str:
     return as_uuid(cast("str", request.path_params[name]), noun)
 
 
+_USUAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
+
 def as_uuid(given: str, noun: str) -> str:
     """`given` in the usual spelling of UUIDs. Raises `Invalid`."""
+    if _USUAL.fullmatch(given):
+        return given
     try:
         return str(uuid.UUID(given))
     except ValueError:

@@ -45,7 +45,14 @@ async def stream(request: Request) -> ASGIApp:
     headers = {"content-location": _location(thread_id, started.run), "location": _path(started.run) + "/stream"}
     if isinstance(started.found, Ended):
         return _ended_stream(headers, started.found)
-    return EventStream(started.found, headers, on_gone=_on_gone(request, started, given))
+    greeting = _greeting(started.run)
+    return EventStream(
+        started.found,
+        headers,
+        first=render(greeting),
+        pick=lambda frame: frame != greeting,  # the run says it too when it starts
+        on_gone=_on_gone(request, started, given),
+    )
 
 
 async def wait(request: Request) -> ASGIApp:
@@ -158,6 +165,11 @@ def _ids(request: Request) -> tuple[str, str]:
 
 def _path(run: Run) -> str:
     return f"/threads/{run.thread_id}/runs/{run.run_id}"
+
+
+def _greeting(run: Run) -> Frame:
+    """The first event of a stream, sent at once: the client learns its run's id before the run starts."""
+    return Frame("metadata", msgspec.json.encode({"run_id": run.run_id, "attempt": 1}))
 
 
 def _location(thread_id: str | None, run: Run) -> str:

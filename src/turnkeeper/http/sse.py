@@ -96,14 +96,19 @@ class EventStream(LastingResponse):
         subscription: Subscription,
         headers: Mapping[str, str],
         *,
+        first: bytes = b"",
         pick: Pick = everything,
         on_gone: Gone | None = None,
     ) -> None:
+        """`first` is sent before anything the run says, which goes through `pick`."""
         super().__init__(subscription, {**STREAM_HEADERS, **headers}, on_gone)
+        self._first = first
         self._pick = pick
 
     async def _body(self, send: Send) -> None:
         subscription, pick = self._subscription, self._pick
+        if self._first:
+            await send({"type": "http.response.body", "body": self._first, "more_body": True})
         while not subscription.closed and subscription.ended is None:
             frames = await subscription.batch(HEARTBEAT)
             chunk = b"".join([render(frame) for frame in frames if pick(frame)])
