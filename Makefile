@@ -1,5 +1,5 @@
 # `make` alone says what there is. Needed: make, Python 3.11 or newer, a C compiler; Node.js with npm for the JavaScript
-# client's tests, which are left out without it.
+# client's tests and those in a browser, which are left out without it.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -9,11 +9,11 @@ SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-JS := tests/wire/js
+JS := tests/wire/js tests/browser
 
 # The JavaScript dependencies are wanted only where they are declared and can be installed.
-ifneq ($(and $(wildcard $(JS)/package-lock.json),$(shell command -v npm)),)
-JS_READY := $(JS)/node_modules/.ready
+ifneq ($(shell command -v npm),)
+JS_READY := $(patsubst %/package-lock.json,%/node_modules/.ready,$(wildcard $(JS:=/package-lock.json)))
 endif
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -63,11 +63,11 @@ bench: $(READY) ## Measure (ARGS: what to hand to python -m bench)
 .PHONY: lock
 lock: ## Bring the lock files in line with pyproject.toml; needs uv (UPGRADE=1: to the newest versions)
 	$(COMPILE) --output-file requirements.lock
-	$(COMPILE) --group dev --constraints requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) --group dev --extra postgres --constraints requirements.lock --output-file requirements-dev.lock
 
 .PHONY: clean
 clean: ## Remove everything make has made, .venv too
-	rm -rf $(VENV) $(JS)/node_modules dist build .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(JS:=/node_modules) dist build .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 COMPILE = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
@@ -86,6 +86,6 @@ $(READY): requirements-dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(JS)/node_modules/.ready: $(JS)/package.json $(JS)/package-lock.json
-	cd $(JS) && npm ci --no-audit --no-fund --loglevel=error
+$(JS:=/node_modules/.ready): %/node_modules/.ready: %/package.json %/package-lock.json
+	cd $* && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
