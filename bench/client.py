@@ -6,6 +6,7 @@ A reply is kept as timed chunks; JSON and server-sent events are parsed after th
 import asyncio
 import re
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import httptools
@@ -67,6 +68,7 @@ class _Connection(asyncio.Protocol):
         self.open = False
         self._reply = Reply()
         self._done: asyncio.Future[Reply] | None = None
+        self.answered = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.open = True
@@ -82,6 +84,7 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._reply.status = self._parser.get_status_code()
+        self.answered.set()
 
     def on_body(self, body: bytes) -> None:
         self._reply.chunks.append((time.perf_counter(), body))
@@ -132,6 +135,14 @@ class Client:
             raise
         self._idle.append(connection)
         return reply
+
+    async def hold(self, path: str) -> Callable[[], None]:
+        """Open a stream that is not read for what it says; returns once its headers are there. Call it to leave."""
+        _, connection = await asyncio.get_running_loop().create_connection(_Connection, "127.0.0.1", self.port)
+        connection.send(f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode()).cancel()
+        async with asyncio.timeout(TIMEOUT):
+            await connection.answered.wait()
+        return connection.close
 
     def close(self) -> None:
         """Close every idle connection."""

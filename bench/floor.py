@@ -28,6 +28,7 @@ from bench import graphs
 
 Durability = Literal["async", "sync", "exit"]
 GRAPHS: dict[str, Any] = {"noop": graphs.noop, "steps10": graphs.steps10, "tokens": graphs.tokens}
+HEARTBEAT = 5.0
 running: dict[str, asyncio.Task[Any]] = {}
 
 
@@ -89,6 +90,17 @@ async def stream(request: Request) -> Response:
     return StreamingResponse(events(), media_type="text/event-stream")
 
 
+async def idle(_request: Request) -> Response:
+    """Hold an event stream open on which nothing happens."""
+
+    async def events() -> AsyncIterator[bytes]:
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            yield b": heartbeat\n\n"
+
+    return StreamingResponse(events(), media_type="text/event-stream")
+
+
 @asynccontextmanager
 async def _saver(db: str | None) -> AsyncGenerator[BaseCheckpointSaver[Any], None]:
     if db is None:
@@ -108,6 +120,7 @@ async def _lifespan(app: Starlette, db: str | None) -> AsyncGenerator[None, None
 ROUTES = [
     Route("/ok", ok),
     Route("/threads", thread, methods=["POST"]),
+    Route("/threads/{thread}/stream", idle),
     Route("/threads/{thread}/runs", create, methods=["POST"]),
     Route("/threads/{thread}/runs/wait", wait, methods=["POST"]),
     Route("/threads/{thread}/runs/stream", stream, methods=["POST"]),

@@ -20,7 +20,7 @@ def _token(event: Event) -> str:
     return str(orjson.loads(event.data)[0].get("content", "")) if event.name == "messages" else ""
 
 
-def _read(driver: Driver, reply: Reply) -> tuple[float, float]:
+def read(driver: Driver, reply: Reply) -> tuple[float, float]:
     """Check a stream; milliseconds to its first event and to its first token."""
     events = reply.events()
     said = [(token, event.at) for event in events if (token := _token(event))]
@@ -35,7 +35,8 @@ def _read(driver: Driver, reply: Reply) -> tuple[float, float]:
     return (events[0].at - reply.sent) * 1e3, (said[0][1] - reply.sent) * 1e3
 
 
-async def _streams(driver: Driver, clients: int, count: int) -> list[Reply]:
+async def streams(driver: Driver, clients: int, count: int) -> list[Reply]:
+    """Runs whose tokens are streamed, on threads of their own."""
     replies: list[Reply] = []
 
     async def run(thread: str) -> None:
@@ -47,11 +48,11 @@ async def _streams(driver: Driver, clients: int, count: int) -> list[Reply]:
 
 async def measure(driver: Driver, size: Size) -> Sample:
     """Streams one after the other on an idle server, then many at once."""
-    idle = [_read(driver, reply) for reply in await _streams(driver, 1, 2 * size.streams_per_client)]
+    idle = [read(driver, reply) for reply in await streams(driver, 1, 2 * size.streams_per_client)]
     meter = Meter(driver.server.pid)
-    replies = await _streams(driver, CLIENTS, CLIENTS * size.streams_per_client)
+    replies = await streams(driver, CLIENTS, CLIENTS * size.streams_per_client)
     usage = meter.stop()
-    times = [_read(driver, reply) for reply in replies]
+    times = [read(driver, reply) for reply in replies]
     total = TOKENS * len(replies)
     figures = {
         CPU: usage.server_cpu_s * 1e3 / total,
