@@ -2,17 +2,25 @@
 
 import asyncio
 import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from turnkeeper.contracts import Frame
+from turnkeeper.contracts import RUN_DONE, EventStore, Frame, Told
+from turnkeeper.errors import Unavailable
 from turnkeeper.http import sse
-from turnkeeper.http.sse import EventStream, LastingResponse, WaitedResult, everything, only, render
-from turnkeeper.stream.local import LocalEventLog, LocalSubscription
+from turnkeeper.http.sse import ENDED, EventStream, LastingResponse, Pick, WaitedResult, farewell, only, render
+from turnkeeper.storage.sqlite.storage import SqliteStorage
+from turnkeeper.stream import subscription as buffering
+from turnkeeper.stream.local import LocalEventLog
+from turnkeeper.stream.subscription import LocalSubscription
 from turnkeeper.types import Ended
 
-RUN = "run"
+THREAD, RUN = "thread", "run"
 
 
 @pytest.fixture
@@ -72,9 +80,17 @@ class Client:
 
 
 @pytest.fixture
-async def log() -> LocalEventLog:
-    log = LocalEventLog()
-    log.bind(asyncio.get_running_loop())
+def store(tmp_path: Path) -> Iterator[EventStore]:
+    storage = SqliteStorage(str(tmp_path / "turnkeeper.db"))
+    storage.open()
+    yield storage.events
+    storage.close()
+
+
+@pytest.fixture
+async def log(store: EventStore) -> LocalEventLog:
+    log = LocalEventLog(store)
+    await log.start()
     return log
 
 
@@ -85,7 +101,7 @@ async def client() -> Client:
 
 @pytest.fixture
 def subscription(log: LocalEventLog) -> LocalSubscription:
-    return log.subscribe(RUN, frames=True)
+    return log.subscribe(RUN, THREAD, frames=True)
 
 
 @pytest.fixture
@@ -93,8 +109,34 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "HEARTBEAT", 0.001)
 
 
-def ended(status: Any = "success", reason: str | None = None) -> Ended:
-    return Ended(run_id=RUN, thread_id="thread", status=status, reason=reason)
+def told(number: int, event: str = "values") -> Told:
+    return Told(THREAD, RUN, event, str(number).encode())
+
+
+def ended(status: Any = "success", reason: str | None = None, error: bytes | None = None) -> Ended:
+    return Ended(
+        run_id=RUN, thread_id=THREAD, status=status, reason=reason, error=None if error is None else msgspec.Raw(error)
+    )
+
+
+def frame(event: str) -> Frame:
+    return Frame(1, THREAD, RUN, event, b"")
+
+
+def own(modes: Sequence[str] = ()) -> Pick:
+    """Pick what a run's own stream has of these modes."""
+    picked = only(modes)
+    return lambda frame: frame.event != RUN_DONE and picked(frame)
+
+
+def without_ids(text: bytes) -> bytes:
+    """Events as they would be without ids, of which they all have one."""
+    assert text.count(b"\r\nid: ") == text.count(b"event: ")
+    return re.sub(rb"\r\nid: [1-9][0-9]*\r\n", b"\r\n", text)
+
+
+def values(*numbers: int) -> bytes:
+    return b"".join(b"event: values\r\ndata: %d\r\n\r\n" % number for number in numbers)
 
 
 async def result(end: Ended) -> bytes:
@@ -109,7 +151,8 @@ async def answer(response: LastingResponse, client: Client) -> None:
 
 
 def test_an_event_is_written_as_the_standard_says() -> None:
-    assert render(Frame("values|a:1", b'{"x":1}')) == b'event: values|a:1\r\ndata: {"x":1}\r\n\r\n'
+    told = Frame(7, THREAD, RUN, "values|a:1", b'{"x":1}')
+    assert render(told) == b'event: values|a:1\r\ndata: {"x":1}\r\nid: 7\r\n\r\n'
 
 
 @pytest.mark.parametrize(
@@ -125,32 +168,32 @@ def test_an_event_is_written_as_the_standard_says() -> None:
 def test_only_the_modes_asked_for_are_picked(modes: list[str], picked: list[str]) -> None:
     events = ["values", "values|ns", "messages/partial", "updates", "metadata", "error", "end"]
 
-    assert [event for event in events if only(modes)(Frame(event, b""))] == picked
+    assert [event for event in events if only(modes)(frame(event))] == picked
 
 
 async def test_a_stream_ends_with_its_run(log: LocalEventLog, subscription: LocalSubscription, client: Client) -> None:
     for number in range(3):
-        log.append(RUN, Frame("values", str(number).encode()))
+        log.append(told(number))
     log.end(ended())
 
-    await answer(EventStream(subscription, {"x-run": RUN}, on_gone=client.on_gone), client)
+    await answer(EventStream(subscription, {"x-run": RUN}, pick=own(), on_gone=client.on_gone), client)
 
     assert client.start["status"] == 200
     assert client.headers[b"content-type"].startswith(b"text/event-stream")
     assert client.headers[b"x-run"] == RUN.encode()
-    assert client.text == b"".join(render(Frame("values", str(number).encode())) for number in range(3))
+    assert without_ids(client.text) == values(0, 1, 2)
     assert client.complete
     assert client.gone_times == 0
-    assert not log.wanted(RUN)
+    assert log._listeners.all() == []
 
 
 async def test_events_are_sent_as_they_come(
     log: LocalEventLog, subscription: LocalSubscription, client: Client
 ) -> None:
-    answering = asyncio.create_task(answer(EventStream(subscription, {}), client))
+    answering = asyncio.create_task(answer(EventStream(subscription, {}, pick=own()), client))
     for number in range(3):
-        log.append(RUN, Frame("values", str(number).encode()))
-        assert await client.chunk() == render(Frame("values", str(number).encode()))
+        log.append(told(number))
+        assert without_ids(await client.chunk()) == values(number)
     log.end(ended())
 
     await answering
@@ -159,13 +202,13 @@ async def test_events_are_sent_as_they_come(
 async def test_frames_that_were_not_asked_for_are_left_out(
     log: LocalEventLog, subscription: LocalSubscription, client: Client
 ) -> None:
-    log.append(RUN, Frame("updates", b"1"))
-    log.append(RUN, Frame("values", b"2"))
+    log.append(told(1, "updates"))
+    log.append(told(2))
     log.end(ended())
 
-    await answer(EventStream(subscription, {}, pick=only(["values"])), client)
+    await answer(EventStream(subscription, {}, pick=own(["values"])), client)
 
-    assert client.text == render(Frame("values", b"2"))
+    assert without_ids(client.text) == values(2)
 
 
 @pytest.mark.parametrize(
@@ -176,23 +219,87 @@ async def test_the_stream_of_a_stopped_run_does_not_end_like_a_success(
 ) -> None:
     log.end(ended(status, "enough"))
 
-    await answer(EventStream(subscription, {}), client)
+    await answer(EventStream(subscription, {}, pick=own()), client)
 
     assert client.chunks[-1].startswith(b"event: end\r\n")
-    assert json.loads(client.chunks[-1].partition(b"data: ")[2]) == {"status": said, "reason": "enough"}
+    data = re.findall(rb"data: (.*)\r\nid: ", client.chunks[-1])
+    assert json.loads(data[-1]) == {"status": said, "reason": "enough"}
+
+
+@pytest.mark.parametrize("status", ["success", "error", "timeout", "interrupted", None])
+@pytest.mark.parametrize("told", [False, True])
+def test_nothing_that_is_said_at_the_end_is_said_twice(status: Any, told: bool) -> None:
+    """Whatever was seen last before the connection broke, the rest follows, and only that."""
+    end = ended(status, "enough", b'{"error":"E","message":"no"}' if status in ("error", "timeout") else None)
+    whole = farewell(end, error_told=told)
+    said = [each + b"\r\n\r\n" for each in whole.split(b"\r\n\r\n")[:-1]]
+
+    assert len(said) == {"success": 0, "error": 1, "timeout": 2}.get(status, 1) - (told and end.error is not None)
+    for number, each in enumerate(said):
+        seen = int(each.rpartition(b"id: ")[2])
+        assert seen > ENDED
+        assert farewell(end, error_told=told, after=seen) == b"".join(said[number + 1 :])
+
+
+async def test_an_error_that_was_seen_is_not_told_again(log: LocalEventLog, client: Client) -> None:
+    """The listener comes back with the id of the error, which was the last thing it saw."""
+    first = log.subscribe(RUN, THREAD, frames=True)
+    log.append(told(1))
+    log.append(Told(THREAD, RUN, "error", b"{}"))
+    seen = (await first.batch(1))[-1].seq
+    again = log.subscribe(RUN, THREAD, frames=True, after=seen - 1)
+    log.end(ended("error", error=b"{}"))
+
+    await answer(EventStream(again, {}, pick=own(), after=seen), client)
+
+    assert client.text == b""
+    assert client.complete
+
+
+async def test_the_database_going_away_breaks_a_replay_off(
+    log: LocalEventLog, store: EventStore, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any) -> list[Frame]:
+        raise Unavailable("The disk is full.")
+
+    monkeypatch.setattr(store, "read", broken)
+    again = log.subscribe(RUN, THREAD, frames=True, after=0)
+    await answer(EventStream(again, {}), client)
+
+    assert not client.complete
+    assert client.gone_times == 0
 
 
 @pytest.mark.usefixtures("_impatient")
 async def test_a_silent_stream_is_kept_alive(
     log: LocalEventLog, subscription: LocalSubscription, client: Client
 ) -> None:
-    answering = asyncio.create_task(answer(EventStream(subscription, {}), client))
+    answering = asyncio.create_task(answer(EventStream(subscription, {}, pick=own()), client))
 
     for _ in range(3):
         assert await client.chunk() == b": heartbeat\r\n\r\n"
     log.end(ended())
     await answering
     assert client.complete
+
+
+@pytest.mark.usefixtures("_impatient")
+async def test_signs_of_life_come_at_a_steady_pace_whatever_else_is_sent(
+    log: LocalEventLog, subscription: LocalSubscription, client: Client
+) -> None:
+    """The JavaScript SDK takes their interval for a promise, and reconnects once it is broken."""
+    answering = asyncio.create_task(answer(EventStream(subscription, {}, pick=own()), client))
+    while client.text.count(b": heartbeat") < 3:
+        log.append(told(1))
+        await client.chunk()
+    log.end(ended())
+    await answering
+
+    assert client.text.count(b"event: values") > 3
+
+
+def test_clients_hear_from_us_often_enough() -> None:
+    assert 0 < sse.HEARTBEAT <= 5
 
 
 @pytest.mark.usefixtures("_impatient")
@@ -228,7 +335,7 @@ KINDS = pytest.mark.parametrize("kind", ["stream", "result"])
 
 def lasting(kind: str, subscription: LocalSubscription, client: Client) -> LastingResponse:
     if kind == "stream":
-        return EventStream(subscription, {}, pick=everything, on_gone=client.on_gone)
+        return EventStream(subscription, {}, pick=own(), on_gone=client.on_gone)
     return WaitedResult(subscription, {}, result, on_gone=client.on_gone)
 
 
@@ -244,7 +351,7 @@ async def test_a_client_that_leaves_is_noticed_once(
 
     assert client.gone_times == 1
     assert subscription.closed
-    assert not log.wanted(RUN)
+    assert log._listeners.all() == []
 
 
 @KINDS
@@ -275,6 +382,22 @@ async def test_a_client_that_leaves_after_the_end_cancels_nothing(
     assert client.gone_times == 0
 
 
+async def test_a_stream_that_was_read_too_slowly_is_broken_off(
+    log: LocalEventLog, subscription: LocalSubscription, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client comes back for the rest; a stream that just ends would say that the run has."""
+    monkeypatch.setattr(buffering, "MAX_BUFFERED", 3)
+    for number in range(5):
+        log.append(told(number))
+    log.end(ended())
+    await asyncio.sleep(0)
+
+    await answer(EventStream(subscription, {}, on_gone=client.on_gone), client)
+
+    assert not client.complete
+    assert client.gone_times == 0
+
+
 @KINDS
 async def test_a_server_that_stops_has_not_lost_its_client(
     log: LocalEventLog, subscription: LocalSubscription, client: Client, kind: str
@@ -286,6 +409,7 @@ async def test_a_server_that_stops_has_not_lost_its_client(
     await answering
 
     assert client.gone_times == 0
+    assert not client.complete
 
 
 async def test_a_result_that_never_came_is_not_taken_for_one(
@@ -301,7 +425,7 @@ async def test_a_result_that_never_came_is_not_taken_for_one(
 
 
 async def test_nobody_needs_to_be_told(subscription: LocalSubscription, client: Client) -> None:
-    answering = asyncio.create_task(answer(EventStream(subscription, {}), client))
+    answering = asyncio.create_task(answer(EventStream(subscription, {}, pick=own()), client))
     await asyncio.sleep(0)
 
     client.leave()

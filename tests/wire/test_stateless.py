@@ -39,7 +39,8 @@ async def test_its_thread_is_never_seen_and_goes_with_it(
     joined = await http.get(f"/threads/{thread}/runs/{run_id}/join")
     assert joined.json()["__error__"]["error"] == "HTTPException"
     streamed = await http.get(f"/threads/{thread}/runs/{run_id}/stream")
-    assert streamed.text.startswith("event: error\r\n")
+    known = call == "/stream"  # whose stream was read may be asked for again for a moment: a connection may have broken
+    assert streamed.text.startswith("event: metadata\r\n" if known else "event: error\r\n")
     assert streamed.headers["content-type"].startswith("text/event-stream")
 
 

@@ -12,9 +12,6 @@ import pytest
 from langgraph_sdk.client import LangGraphClient, SyncLangGraphClient
 
 from tests.wire.live import Gates
-from turnkeeper.contracts import Frame
-from turnkeeper.http.sse import EventStream, LastingResponse, WaitedResult
-from turnkeeper.types import Ended
 
 ABSENT = "01900000-0000-7000-8000-000000000000"
 ALL = ["A.n1", "A.n2", "A.n3"]
@@ -30,12 +27,15 @@ async def streamed(client: LangGraphClient, thread: str | None, graph: str, give
 
 
 def events(text: str) -> list[Event]:
-    """What a stream said, read strictly: CR LF, one line of JSON per event."""
+    """What a stream said, read strictly: CR LF, one line of JSON and an id per event, and ids that increase."""
     assert text.endswith("\r\n\r\n")
     found: list[Event] = []
+    ids: list[int] = []
     for block in text.removesuffix("\r\n\r\n").split("\r\n\r\n"):
-        name, data = block.split("\r\n")
+        name, data, seq = block.split("\r\n")
         found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+        ids.append(int(seq.removeprefix("id: ")))
+    assert all(earlier < later for earlier, later in pairwise(ids))
     return found
 
 
@@ -146,7 +146,7 @@ WITHOUT_WORDS = {
     "messages": [],
     "messages-tuple": [],
     "tools": [],
-    "lifecycle": [],
+    "lifecycle": ["lifecycle"] * 2,
 }
 
 
@@ -345,7 +345,8 @@ async def test_who_joins_late_gets_what_is_still_to_come(
     async with reading(http, "GET", path) as stream:
         gates.let(thread, "A.n2")
         said = [event async for event in stream]
-    assert {name for name, _ in said} == names
+    assert said[0] == ("metadata", {"run_id": run["run_id"], "attempt": 1})
+    assert {name for name, _ in said[1:]} == names
     for name, last in (("updates", {"n3": {"steps": ["A.n3"]}}), ("values", {"tag": "A", "steps": ALL})):
         assert [data for event, data in said if event == name][-1:] == [last] * (name in names)
 
@@ -361,21 +362,23 @@ async def test_the_client_joins_with_what_it_sends_by_default(
     await client.runs.list(thread)
     gates.let(thread, "A.n1")
     parts: list[Any] = [await reader, *[part async for part in stream]]
+    assert (parts[0].event, parts[0].data) == ("metadata", {"run_id": run["run_id"], "attempt": 1})
     assert parts[-1].data == {"tag": "A", "steps": ALL}
 
 
 async def test_the_stream_of_a_run_that_has_ended_ends_at_once(
     client: LangGraphClient, http: httpx.AsyncClient, thread: str
 ) -> None:
-    for graph, expected in (("steps", []), ("fails", [("error", {"error": "ValueError", "message": "boom!"})])):
+    for graph, said in (("steps", []), ("fails", [("error", {"error": "ValueError", "message": "boom!"})])):
         run = await client.runs.create(thread, graph, input={"tag": "A"})
+        expected = [("metadata", {"run_id": run["run_id"], "attempt": 1}), *said]
         await client.runs.join(thread, run["run_id"])
         answer = await http.get(
             f"/threads/{thread}/runs/{run['run_id']}/stream?stream_mode=&cancel_on_disconnect=false"
         )
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
-        assert (events(answer.text) if answer.text else []) == expected
+        assert events(answer.text) == expected
         parts = [(part.event, part.data) async for part in client.runs.join_stream(thread, run["run_id"])]
         assert parts == expected
 
@@ -383,7 +386,9 @@ async def test_the_stream_of_a_run_that_has_ended_ends_at_once(
 async def test_the_stream_of_a_run_that_does_not_exist_is_an_error(http: httpx.AsyncClient, thread: str) -> None:
     answer = await http.get(f"/threads/{thread}/runs/{ABSENT}/stream")
     assert answer.status_code == 200
-    assert events(answer.text) == [("error", {"error": "HTTPException", "message": "404: Run not found"})]
+    assert answer.text == (
+        'event: error\r\ndata: {"error":"HTTPException","message":"404: Run not found"}\r\n\r\n'
+    )  # nothing comes after it, so it has no id
 
 
 async def test_all_who_listen_hear_the_same(
@@ -398,6 +403,7 @@ async def test_all_who_listen_hear_the_same(
         assert (await anext(first))[1]["steps"] == []
         [run] = await client.runs.list(thread)
         async with reading(http, "GET", f"/threads/{thread}/runs/{run['run_id']}/stream") as second:
+            assert (await anext(second))[0] == "metadata"
             gates.let(thread, "A.n1")
             assert [event async for event in second] == [event async for event in first]
 
@@ -466,47 +472,4 @@ def test_the_synchronous_client_does_the_same(sync_client: SyncLangGraphClient) 
     assert [part.event for part in parts[:2]] == ["metadata", "values"]
     assert parts[-1].data == {"tag": "A", "steps": ALL}
     [run] = sync_client.runs.list(thread)
-    assert list(sync_client.runs.join_stream(thread, run["run_id"])) == []
-
-
-class Quiet:
-    """A run that says nothing for a while, then ends."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self.ended: Ended | None = None
-        self._silences = 2
-
-    async def batch(self, timeout: float) -> list[Frame]:
-        assert 0 < timeout <= 5
-        self._silences -= 1
-        if not self._silences:
-            self.ended = Ended(run_id=ABSENT, thread_id=ABSENT, status="success")
-        return []
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
-async def result(_: Ended) -> bytes:
-    return b"{}"
-
-
-@pytest.mark.parametrize(
-    ("answer", "sign"),
-    [(EventStream(Quiet(), {}), b": heartbeat\r\n\r\n"), (WaitedResult(Quiet(), {}, result), b"\n")],
-    ids=["stream", "wait"],
-)
-async def test_silence_is_broken_by_signs_of_life(answer: LastingResponse, sign: bytes) -> None:
-    sent: list[Any] = []
-    never = asyncio.Event()
-
-    async def receive() -> Any:
-        await never.wait()
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await answer({}, receive, send)
-    assert sent[1]["body"] == sign
+    assert [part.event for part in sync_client.runs.join_stream(thread, run["run_id"])] == ["metadata"]

@@ -26,7 +26,11 @@ _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 async def body(request: Request, kind: type[T]) -> T:
     """The request's JSON body as `kind`. Raises `Invalid` or `TooLarge`; an absent body counts as `{}`."""
-    content = await _content(request)
+    return parse(await content(request), kind)
+
+
+def parse(content: bytes, kind: type[T]) -> T:
+    """A JSON text as `kind`. Raises `Invalid`."""
     try:
         _check_values(content)
         return msgspec.json.decode(content or b"{}", type=kind)
@@ -38,22 +42,27 @@ async def body(request: Request, kind: type[T]) -> T:
         raise Impossible("Recursion limit reached: the body is nested too deep") from None
 
 
-async def _content(request: Request) -> bytes:
-    """The raw body, checked for what no field may contain."""
+async def content(request: Request) -> bytes:
+    """The raw body. Raises as `body` does."""
     limit: int = request.app.state.settings.max_body
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
-    content = bytearray()
+    found = bytearray()
     async for chunk in request.stream():
-        content += chunk
-        if len(content) > limit:
+        found += chunk
+        if len(found) > limit:
             raise _too_large(limit)
+    check(found)
+    return bytes(found)
+
+
+def check(content: bytes | bytearray) -> None:
+    """Look for what no field may contain. Raises `Invalid` and `Impossible`."""
     if b"\\u0000" in content and _ESCAPED_NUL.search(content):
         raise Invalid("Invalid JSON in request body: a string contains the NUL character (\\u0000)")
     if nesting(content) > DEEPEST:
         raise Impossible(f"Recursion limit reached: the body is nested deeper than {DEEPEST} levels")
-    return bytes(content)
 
 
 def nesting(content: bytes | bytearray) -> int:
@@ -136,6 +145,23 @@ def as_uuid(given: str, noun: str) -> str:
         return str(uuid.UUID(given))
     except ValueError:
         raise Invalid(f"Invalid {noun} ID: must be a UUID") from None
+
+
+EVERYTHING = 0
+"""What `last_event_id` returns for a replay from the start."""
+
+
+def last_event_id(request: Request) -> int | None:
+    """The event a client has seen last (`Last-Event-ID`): `-1`, `-` or `0` for none, `None` when it does not say.
+
+    Raises `Invalid`.
+    """
+    given = request.headers.get("last-event-id", "")
+    if given in ("-1", "-", "0"):
+        return EVERYTHING
+    if given and not (given.isascii() and given.isdecimal() and int(given) <= BIGGEST):
+        raise Invalid(f"Last-Event-ID: '{given}' is not allowed; allowed are the id of an event, and -1 for all")
+    return int(given) if given else None
 
 
 def flag(request: Request, name: str, *, default: bool = False) -> bool:

@@ -1,6 +1,7 @@
 """The routes of runs, of a thread and stateless ones."""
 
-from typing import Any, get_args
+from collections.abc import Sequence
+from typing import get_args
 
 import msgspec
 from starlette.requests import Request
@@ -8,11 +9,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from turnkeeper.codec import encode
-from turnkeeper.contracts import Frame
+from turnkeeper.contracts import RUN_DONE, Frame, Subscription
 from turnkeeper.errors import Invalid, NotFound
-from turnkeeper.http.requests import as_uuid, body, choice, flag, number, path_id, words
+from turnkeeper.http.requests import EVERYTHING, as_uuid, body, choice, flag, last_event_id, number, path_id, words
 from turnkeeper.http.responses import fields, json
-from turnkeeper.http.sse import STREAM_HEADERS, EventStream, Gone, WaitedResult, farewell, only, render
+from turnkeeper.http.sse import ENDED, STREAM_HEADERS, EventStream, Gone, WaitedResult, event, farewell, only
 from turnkeeper.services.requests import RunCreate, RunsCancel
 from turnkeeper.services.runs import Listening, RunService
 from turnkeeper.types import Ended, Run, StreamMode
@@ -45,14 +46,7 @@ async def stream(request: Request) -> ASGIApp:
     headers = {"content-location": _location(thread_id, started.run), "location": _path(started.run) + "/stream"}
     if isinstance(started.found, Ended):
         return _ended_stream(headers, started.found)
-    greeting = _greeting(started.run)
-    return EventStream(
-        started.found,
-        headers,
-        first=render(greeting),
-        pick=lambda frame: frame != greeting,  # the run says it too when it starts
-        on_gone=_on_gone(request, started, given),
-    )
+    return _run_stream(started.found, headers, started.run.run_id, on_gone=_on_gone(request, started, given))
 
 
 async def wait(request: Request) -> ASGIApp:
@@ -107,14 +101,17 @@ async def join_stream(request: Request) -> ASGIApp:
     """`GET /threads/{thread_id}/runs/{run_id}/stream`."""
     thread_id, run_id = _ids(request)
     leaving, modes = flag(request, "cancel_on_disconnect"), words(request, "stream_mode", MODES)
-    headers = {"location": request.url.path}
+    after, headers = last_event_id(request), {"location": _with_query(request)}
+    since = None if after is None else max(after - 1, EVERYTHING)  # the event seen last may have been the run's error
     try:
-        found = await _runs(request).join(thread_id, run_id, frames=True)
+        found = await _runs(request).join(thread_id, run_id, frames=True, after=since)
     except NotFound as error:
-        return _finished_stream(headers, "error", _missing(error))
+        said = event("error", msgspec.json.encode(_missing(error)))
+        return Response(said, 200, {**STREAM_HEADERS, **headers})
     if isinstance(found, Ended):
         return _ended_stream(headers, found)
-    return EventStream(found, headers, pick=only(modes), on_gone=_cancel_on_leave(request) if leaving else None)
+    on_gone = _cancel_on_leave(request) if leaving else None
+    return _run_stream(found, headers, run_id, after=after, modes=modes, on_gone=on_gone)
 
 
 async def cancel(request: Request) -> Response:
@@ -167,9 +164,36 @@ def _path(run: Run) -> str:
     return f"/threads/{run.thread_id}/runs/{run.run_id}"
 
 
-def _greeting(run: Run) -> Frame:
-    """The first event of a stream, sent at once: the client learns its run's id before the run starts."""
-    return Frame("metadata", msgspec.json.encode({"run_id": run.run_id, "attempt": 1}))
+def _run_stream(
+    subscription: Subscription,
+    headers: dict[str, str],
+    run_id: str,
+    *,
+    after: int | None = None,
+    modes: Sequence[str] = (),
+    on_gone: Gone | None,
+) -> EventStream:
+    """A run's events. The first is sent at once, so that a client learns its run's id before the run starts."""
+    greeting, picked = _greeting(run_id), only(modes)
+    if after is None:
+        first = event("metadata", greeting, subscription.since)
+    else:
+        first = event("metadata", greeting, EVERYTHING + 1) if after == EVERYTHING else b""
+
+    def pick(frame: Frame) -> bool:
+        """Without what the run says when it starts, which was said already."""
+        return frame.event != RUN_DONE and frame.data != greeting and picked(frame)
+
+    return EventStream(subscription, headers, first=first, pick=pick, after=after or EVERYTHING, on_gone=on_gone)
+
+
+def _greeting(run_id: str) -> bytes:
+    return msgspec.json.encode({"run_id": run_id, "attempt": 1})
+
+
+def _with_query(request: Request) -> str:
+    """Where to come back to: the Python SDK does not repeat what it asked for."""
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
 def _location(thread_id: str | None, run: Run) -> str:
@@ -196,11 +220,6 @@ def _missing(error: NotFound) -> dict[str, str]:
 
 
 def _ended_stream(headers: dict[str, str], ended: Ended) -> Response:
-    """The stream of a run that has ended: nothing, unless it did not succeed."""
-    if ended.status in ("error", "timeout") and ended.error is not None:
-        return _finished_stream(headers, "error", ended.error)
-    return Response(farewell(ended), 200, {**STREAM_HEADERS, **headers})
-
-
-def _finished_stream(headers: dict[str, str], event: str, data: Any) -> Response:
-    return Response(render(Frame(event, msgspec.json.encode(data))), 200, {**STREAM_HEADERS, **headers})
+    """The stream of a run that has ended: which one it is, and how it ended unless it succeeded."""
+    said = event("metadata", _greeting(ended.run_id), ENDED) + farewell(ended, error_told=False)
+    return Response(said, 200, {**STREAM_HEADERS, **headers})

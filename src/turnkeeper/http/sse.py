@@ -7,16 +7,28 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from turnkeeper.contracts import Frame, Subscription
+from turnkeeper.errors import Unavailable
 from turnkeeper.types import Ended
 
 HEARTBEAT = 5.0
 """Seconds of silence after which something is sent. The JavaScript SDK reconnects after three such intervals."""
+
+HEARTBEAT_COMMENT = b": heartbeat\r\n\r\n"
 
 STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-store",
     "x-accel-buffering": "no",
 }
+
+ENDED = 2**53 - 3
+"""Ids from here on are above those of all frames, and the last that are exact numbers in JavaScript.
+
+What a stream says of a run that has ended is no frame, but has a place, too, so that a client whose connection breaks
+then hears it neither twice nor never.
+"""
+
+FAILED, STOPPED = ENDED + 1, ENDED + 2
 
 Gone = Callable[[], Awaitable[None]]
 Pick = Callable[[Frame], bool]
@@ -35,17 +47,30 @@ def only(modes: Sequence[str]) -> Pick:
     return lambda frame: frame.event.partition("|")[0].partition("/")[0] in names
 
 
+def event(name: str, data: bytes, seq: int | None = None) -> bytes:
+    """One event as it goes over the wire; `seq` is what a client resumes after (`Last-Event-ID`)."""
+    if seq is None:
+        return b"event: %b\r\ndata: %b\r\n\r\n" % (name.encode(), data)
+    return b"event: %b\r\ndata: %b\r\nid: %d\r\n\r\n" % (name.encode(), data, seq)
+
+
 def render(frame: Frame) -> bytes:
-    """One event as it goes over the wire."""
-    return b"event: %b\r\ndata: %b\r\n\r\n" % (frame.event.encode(), frame.data)
+    """A frame as it goes over the wire."""
+    return event(frame.event, frame.data, frame.seq)
 
 
-def farewell(ended: Ended) -> bytes:
-    """The last event of a run that was stopped: nobody shall take its stream's end for success. Both SDKs allow it."""
-    if ended.status not in ("interrupted", "timeout", None):
-        return b""
+def farewell(ended: Ended, *, error_told: bool, after: int = 0) -> bytes:
+    """What a stream ends with: the run's error, unless it was told, and that it was stopped. Both SDKs allow `end`.
+
+    Nobody shall take the end of a stream for success. `after` is the event the client has seen last.
+    """
+    error = b""
+    if ended.status in ("error", "timeout") and ended.error is not None and not (error_told or after >= FAILED):
+        error = event("error", bytes(ended.error), FAILED)
+    if ended.status not in ("interrupted", "timeout", None) or after >= STOPPED:
+        return error
     said = {"status": ended.status or "rolled_back", "reason": ended.reason}
-    return render(Frame("end", msgspec.json.encode(said)))
+    return error + event("end", msgspec.json.encode(said), STOPPED)
 
 
 class _BrokenOffError(Exception):
@@ -67,7 +92,7 @@ class LastingResponse:
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self._headers})
             await self._body(send)
-        except _BrokenOffError:
+        except (_BrokenOffError, Unavailable):
             pass
         except OSError:  # the client left while we were sending
             broken = True
@@ -88,7 +113,46 @@ class LastingResponse:
         self._subscription.close()
 
 
-class EventStream(LastingResponse):
+class EventsResponse(LastingResponse):
+    """Common to event streams: what comes is sent, and a heartbeat at a steady pace, whatever else is sent."""
+
+    def __init__(self, subscription: Subscription, headers: Mapping[str, str], on_gone: Gone | None = None) -> None:
+        super().__init__(subscription, {**STREAM_HEADERS, **headers}, on_gone)
+
+    async def _body(self, send: Send) -> None:
+        subscription, now = self._subscription, asyncio.get_running_loop().time
+        beat = now() + HEARTBEAT
+        await _more(send, self._first())
+        while not subscription.closed and subscription.ended is None:
+            frames = await subscription.batch(max(0.0, beat - now()))
+            chunk = await self._rendered(frames)
+            if now() >= beat:
+                beat = now() + HEARTBEAT
+                chunk += HEARTBEAT_COMMENT
+            await _more(send, chunk)
+        if subscription.ended is None:
+            raise _BrokenOffError  # a stream that just ends would say that its run has ended
+        await send({"type": "http.response.body", "body": self._last(subscription.ended)})
+
+    def _first(self) -> bytes:
+        """What is sent before anything else."""
+        return b""
+
+    async def _rendered(self, frames: Sequence[Frame]) -> bytes:
+        """Frames as they go over the wire."""
+        raise NotImplementedError
+
+    def _last(self, ended: Ended) -> bytes:
+        """What is sent once the run has ended. The stream of a thread has no end."""
+        raise NotImplementedError
+
+
+async def _more(send: Send, chunk: bytes) -> None:
+    if chunk:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+
+class EventStream(EventsResponse):
     """A run's events as they come (`text/event-stream`)."""
 
     def __init__(
@@ -98,26 +162,28 @@ class EventStream(LastingResponse):
         *,
         first: bytes = b"",
         pick: Pick = everything,
+        after: int = 0,
         on_gone: Gone | None = None,
     ) -> None:
-        """`first` is sent before anything the run says, which goes through `pick`."""
-        super().__init__(subscription, {**STREAM_HEADERS, **headers}, on_gone)
-        self._first = first
-        self._pick = pick
+        """`first` is sent before anything the run says, which goes through `pick`.
 
-    async def _body(self, send: Send) -> None:
-        subscription, pick = self._subscription, self._pick
-        if self._first:
-            await send({"type": "http.response.body", "body": self._first, "more_body": True})
-        while not subscription.closed and subscription.ended is None:
-            frames = await subscription.batch(HEARTBEAT)
-            chunk = b"".join([render(frame) for frame in frames if pick(frame)])
-            if not chunk and not frames and subscription.ended is None and not subscription.closed:
-                chunk = b": heartbeat\r\n\r\n"
-            if chunk:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        last = b"" if subscription.ended is None else farewell(subscription.ended)
-        await send({"type": "http.response.body", "body": last})
+        `after`: the event the client has seen last; the subscription begins with it, if it is known.
+        """
+        super().__init__(subscription, headers, on_gone)
+        self._greeting = first
+        self._pick = pick
+        self._after = after
+        self._error_told = False
+
+    def _first(self) -> bytes:
+        return self._greeting
+
+    async def _rendered(self, frames: Sequence[Frame]) -> bytes:
+        self._error_told = self._error_told or any(frame.event == "error" for frame in frames)
+        return b"".join([render(frame) for frame in frames if frame.seq != self._after and self._pick(frame)])
+
+    def _last(self, ended: Ended) -> bytes:
+        return farewell(ended, error_told=self._error_told, after=self._after)
 
 
 class WaitedResult(LastingResponse):

@@ -1,177 +1,179 @@
-"""Event log and signals within one process: producers on any thread, listeners on the API's event loop."""
+"""The event log of one process: producers on any thread, listeners on the API's event loop.
+
+What is told is put in order on that loop; everything but the way there belongs to it alone, so nothing is locked.
+"""
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from turnkeeper.contracts import Frame, Signals
-from turnkeeper.errors import Unavailable
-from turnkeeper.types import Claimed, Ended
+import msgspec
 
-MAX_BUFFERED = 16 * 1024 * 1024
-"""Bytes a listener may leave unread before it is dropped: a slow reader loses its stream, it never slows the run."""
+from turnkeeper.contracts import EventStore, Feed, Frame, Told
+from turnkeeper.stream.ends import end_told
+from turnkeeper.stream.listeners import Listeners
+from turnkeeper.stream.replay import Replay
+from turnkeeper.stream.subscription import LocalSubscription
+from turnkeeper.stream.tapes import RETENTION, Tapes
+from turnkeeper.types import Clock, Ended
 
 
-class LocalSubscription:
-    """Implements `contracts.Subscription`; used on the API's loop only."""
+class End(NamedTuple):
+    """An end on its way into the log."""
 
-    def __init__(self, leave: Callable[["LocalSubscription"], None], *, frames: bool) -> None:
-        self.frames = frames
-        self.closed = False
-        self._abandoned = False
-        self._leave = leave
-        self._buffer: list[Frame] = []
-        self._buffered = 0
-        self._end: Ended | None = None
-        self._waiter: asyncio.Future[None] | None = None
+    ended: Ended
+    durable: bool
+    protocol: bool
 
-    @property
-    def ended(self) -> Ended | None:
-        """See the contract."""
-        return None if self._buffer else self._end
 
-    async def batch(self, timeout: float) -> list[Frame]:
-        """See the contract."""
-        if self._abandoned and not (self._buffer or self._end):
-            raise Unavailable("The server stops.")
-        if not (self._buffer or self._end or self.closed):
-            loop = asyncio.get_running_loop()
-            self._waiter = loop.create_future()
-            timer = loop.call_later(timeout, self._wake)
-            try:
-                await self._waiter
-            finally:
-                timer.cancel()
-                self._waiter = None
-        taken, self._buffer, self._buffered = self._buffer, [], 0
-        return taken
+class Gone(NamedTuple):
+    """A run or a whole thread that was deleted."""
 
-    def close(self) -> None:
-        """See the contract."""
-        self.closed = True
-        self._leave(self)
-        self._wake()
-
-    def abandon(self) -> None:
-        """The server stops: close it, and let nobody wait for more."""
-        self._abandoned = True
-        self.close()
-
-    def push(self, frame: Frame) -> None:
-        """Hand over one frame."""
-        self._buffered += len(frame.data)
-        if self._buffered > MAX_BUFFERED and self._buffer:  # one frame alone may be as big as it is
-            self._buffer.clear()
-            self.close()
-        else:
-            self._buffer.append(frame)
-            self._wake()
-
-    def finish(self, ended: Ended) -> None:
-        """Hand over the end."""
-        self._end = ended
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    thread_id: str
+    run_id: str | None
 
 
 class LocalEventLog:
     """Implements `contracts.EventLog`."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: EventStore, clock: Clock = time.time, retention: float = RETENTION) -> None:
+        """`retention`: seconds a listener whose connection broke has to come back in, and finds what it missed."""
+        self._store = store
+        self._clock = clock
+        self._retention = retention
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._listeners: dict[str, list[LocalSubscription]] = {}
-        self._reading: dict[str, int] = {}
-        self._outbox: deque[tuple[str, Frame | Ended]] = deque()
+        self._listeners = Listeners(retention)
+        self._tapes = Tapes(retention)
+        self._ends: dict[str, Ended] = {}
+        self._newest = 0
+        self._outbox: deque[Told | End | Gone] = deque()
         self._scheduled = False
 
-    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Name the loop the listeners live on."""
-        self._loop = loop
+    async def start(self) -> None:
+        """Begin to deliver on the running loop; events are numbered on from what is stored."""
+        self._newest = await self._store.newest()
+        self._loop = asyncio.get_running_loop()
 
-    def wanted(self, run_id: str) -> bool:
+    def wanted(self, thread_id: str, run_id: str, *, protocol: bool) -> bool:
         """See the contract."""
-        return run_id in self._reading
+        return (run_id, protocol) in self._tapes or self._listeners.read(thread_id, run_id, protocol=protocol)
 
-    def append(self, run_id: str, frame: Frame) -> None:
+    def append(self, told: Told) -> None:
         """See the contract."""
-        self._send(run_id, frame)
+        self._send(told)
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: Ended, *, durable: bool = False, protocol: bool = False) -> None:
         """See the contract."""
-        self._send(ended.run_id, ended)
+        self._send(End(ended, durable, protocol))
 
-    def subscribe(self, run_id: str, *, frames: bool) -> LocalSubscription:
+    def forget(self, thread_id: str, run_id: str | None = None) -> None:
         """See the contract."""
-        subscription = LocalSubscription(lambda gone: self._leave(run_id, gone), frames=frames)
-        self._listeners.setdefault(run_id, []).append(subscription)
-        if frames:
-            self._reading[run_id] = self._reading.get(run_id, 0) + 1
+        self._send(Gone(thread_id, run_id))
+
+    def recent_end(self, thread_id: str, run_id: str) -> Ended | None:
+        """See the contract."""
+        ended = self._ends.get(run_id)
+        return ended if ended is not None and ended.thread_id == thread_id else None
+
+    def subscribe(self, run_id: str, thread_id: str, *, frames: bool, after: int | None = None) -> LocalSubscription:
+        """See the contract."""
+        subscription = LocalSubscription(
+            lambda gone: self._listeners.leave_run(run_id, gone),
+            frames=frames,
+            since=self._next(),
+            replay=self._replay(Feed(thread_id, run_id), after),
+        )
+        self._listeners.join_run(run_id, subscription)
+        return subscription
+
+    def follow(self, thread_id: str, *, protocol: bool, after: int | None = None) -> LocalSubscription:
+        """See the contract."""
+        subscription = LocalSubscription(
+            lambda gone: self._listeners.leave_thread(thread_id, gone),
+            frames=True,
+            since=self._next(),
+            protocol=protocol,
+            replay=self._replay(Feed(thread_id, protocol=protocol), after),
+        )
+        self._listeners.join_thread(thread_id, subscription)
         return subscription
 
     def close(self) -> None:
         """The server stops: end every stream. Streams may be resumed, so none is told that its run has ended."""
-        for listeners in tuple(self._listeners.values()):
-            for listener in tuple(listeners):
-                listener.abandon()
+        for listener in self._listeners.all():
+            listener.abandon()
 
-    def _leave(self, run_id: str, subscription: LocalSubscription) -> None:
-        listeners = self._listeners.get(run_id, [])
-        if subscription not in listeners:
-            return
-        listeners.remove(subscription)
-        if not listeners:
-            del self._listeners[run_id]
-        if subscription.frames:
-            self._reading[run_id] -= 1
-            if not self._reading[run_id]:
-                del self._reading[run_id]
+    def _replay(self, feed: Feed, after: int | None) -> Replay | None:
+        if after is None:
+            return None
+        recent = self._tapes.frames(feed, after)
+        return Replay(self._store, feed, after=after, upto=self._newest, recent=recent)
 
-    def _send(self, run_id: str, item: Frame | Ended) -> None:
+    def _next(self) -> int:
+        """A number above all before, which says the time as far as the clock does not go back."""
+        self._newest = max(self._newest + 1, int(self._clock() * 1_000_000))
+        return self._newest
+
+    def _send(self, item: Told | End | Gone) -> None:
         """Many items share one wake-up of the API's loop."""
-        self._outbox.append((run_id, item))
+        self._outbox.append(item)
         if not self._scheduled and self._loop is not None:
             self._scheduled = True
             self._loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
         self._scheduled = False  # before draining: what is appended from here on schedules anew
+        durable: list[Frame] = []
+        undone: list[str] = []
         while self._outbox:
-            run_id, item = self._outbox.popleft()
-            for listener in tuple(self._listeners.get(run_id, ())):
-                if isinstance(item, Ended):
-                    listener.finish(item)
-                elif listener.frames:
-                    listener.push(item)
+            item = self._outbox.popleft()
+            match item:
+                case Told():
+                    self._tell(item, durable)
+                case End():
+                    self._end(item, durable)
+                    undone += [item.ended.run_id] if item.durable and item.ended.status is None else []
+                case Gone():
+                    self._forget(item)
+        if durable:
+            self._store.post(durable)
+        for run_id in undone:
+            self._store.forget(run_id)
 
+    def _tell(self, told: Told, durable: list[Frame]) -> None:
+        """Number a frame, see to it that it can be read again, and hand it to who listens."""
+        frame = Frame(
+            self._next(),
+            told.thread_id,
+            told.run_id,
+            told.event,
+            told.data,
+            told.namespace,
+            told.node,
+            protocol=told.protocol,
+        )
+        if told.durable:
+            durable.append(frame)
+        elif told.run_id:
+            self._tapes.push(frame)
+        for listener in self._listeners.of(frame):
+            listener.push(frame)
 
-class LocalSignals:
-    """Implements `contracts.Signals` for the worker of the same process, which connects itself."""
+    def _end(self, end: End, durable: list[Frame]) -> None:
+        ended, run_id, thread_id = end.ended, end.ended.run_id, end.ended.thread_id
+        for told in end_told(ended, durable=end.durable, protocol=end.protocol):
+            if told.durable or self.wanted(thread_id, run_id, protocol=told.protocol):
+                self._tell(told, durable)
+        if end.durable or (run_id, False) in self._tapes:
+            self._ends[run_id] = msgspec.structs.replace(ended, values=None)
+            asyncio.get_running_loop().call_later(self._retention, self._ends.pop, run_id, None)
+        self._tapes.expire(thread_id, run_id)
+        for listener in self._listeners.of_run(run_id):
+            listener.finish(ended)
 
-    def __init__(self) -> None:
-        self._worker: Signals | None = None
-
-    def connect(self, worker: Signals) -> None:
-        """Name who listens; it is called from any thread."""
-        self._worker = worker
-
-    def reserve(self) -> bool:
-        """See the contract."""
-        return self._worker is not None and self._worker.reserve()
-
-    def hand_over(self, claimed: Claimed | None) -> None:
-        """See the contract."""
-        if self._worker is not None:
-            self._worker.hand_over(claimed)
-
-    def wake(self) -> None:
-        """See the contract."""
-        if self._worker is not None:
-            self._worker.wake()
-
-    def cancel(self, run_ids: Sequence[str]) -> None:
-        """See the contract."""
-        if self._worker is not None and run_ids:
-            self._worker.cancel(run_ids)
+    def _forget(self, gone: Gone) -> None:
+        for ended in [each for each in self._ends.values() if each.thread_id == gone.thread_id]:
+            if gone.run_id in (None, ended.run_id):
+                del self._ends[ended.run_id]
+        self._tapes.forget(gone.thread_id, gone.run_id)

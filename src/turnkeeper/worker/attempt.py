@@ -10,14 +10,15 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 
 from turnkeeper import metrics
-from turnkeeper.codec import encode, raw
-from turnkeeper.contracts import EventLog, Frame, Storage
+from turnkeeper.codec import raw
+from turnkeeper.contracts import EventLog, Storage
 from turnkeeper.errors import Fenced, Unavailable, WriteLost
 from turnkeeper.graphs.frames import error_info
 from turnkeeper.graphs.loader import Graphs
 from turnkeeper.graphs.runner import RunArguments, Runner
 from turnkeeper.types import Claimed, Ended, Outcome
 from turnkeeper.worker.execution import Execution
+from turnkeeper.worker.telling import Protocol, RunStream
 
 log = structlog.get_logger()
 
@@ -47,7 +48,10 @@ class Attempt:
         self._attempt = claimed.attempt
         self._unreadable: msgspec.MsgspecError | None = None
         self._arguments = self._read()
-        self._runner = Runner(claimed, self._arguments, self._saver(), self._saver, self._emit)
+        self._durable = not claimed.temporary and (self._arguments.resumable or self._arguments.protocol)
+        self._emit = RunStream(parts.events, claimed, durable=self._durable)
+        self._tell = Protocol(parts.events, claimed, durable=self._durable and self._arguments.protocol)
+        self._runner = Runner(claimed, self._arguments, self._saver(), self._saver, self._emit, self._tell)
         self._execution = Execution(parts.cancel_grace)
 
     def _read(self) -> RunArguments:
@@ -71,7 +75,9 @@ class Attempt:
         if ended.status is None and (self._claimed.carried or self._claimed.attempt > 1):
             await self._publish()
         metrics.ENDED.labels(ended.status or "rolled_back").inc()
-        self._parts.events.end(ended)
+        if ended.status == "success":
+            self._runner.ask()
+        self._parts.events.end(ended, durable=self._durable, protocol=self._arguments.protocol)
         return ended
 
     async def _publish(self) -> None:
@@ -97,6 +103,7 @@ class Attempt:
     async def _outcome(self) -> Outcome | None:
         """How the graph ended, or what it left when it was stopped; `None` when the run is to be released."""
         self._emit("metadata", {"run_id": self._claimed.run_id, "attempt": self._claimed.attempt})
+        self._tell("lifecycle", (), {"event": "running", "graph_name": self._claimed.graph_id})
         if self._claimed.cancel_action is not None or self._execution.why == "cancel":
             return await self._halted("interrupted")
         if self._unreadable is not None:
@@ -176,7 +183,7 @@ class Attempt:
 
         `None` when steps did not get on disk and are to be done again.
         """
-        finish = self._parts.storage.runs.finish
+        finish, pause = self._parts.storage.runs.finish, 0.0
         while True:
             try:
                 return await finish(self._claimed.run_id, self._attempt, outcome)
@@ -191,9 +198,5 @@ class Attempt:
                 outcome = await self._halted("error", error)
             except Exception as error:  # noqa: BLE001 - whatever it is, the run must end
                 outcome = await self._halted("error", error)
-
-    def _emit(self, event: str, data: Any) -> None:
-        """Encode and hand on an event if anybody listens."""
-        run_id = self._claimed.run_id
-        if self._parts.events.wanted(run_id):
-            self._parts.events.append(run_id, Frame(event, encode(data)))
+                await asyncio.sleep(pause)
+                pause = RETRY_AFTER

@@ -1,17 +1,17 @@
-"""What the server needs of its parts: a database, wake-ups and event logs. One verb per method.
-
-Every method that changes something returns only once the change is on disk.
-"""
+"""What the server needs of its database. Every method that changes something returns only once it is on disk."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from turnkeeper.contracts.events import EventStore
+from turnkeeper.contracts.signals import Signals
 from turnkeeper.lifecycle import CancelAction
 from turnkeeper.types import (
     Admitted,
     Assistant,
+    AssistantVersion,
     Claimed,
     Claims,
     Ended,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class RunStore(Protocol):
     """The moves of `lifecycle` as guarded statements: an illegal move changes nothing."""
 
-    async def admit(self, requests: Sequence[RunRequest], signals: "Signals") -> list[Admitted]:
+    async def admit(self, requests: Sequence[RunRequest], signals: Signals) -> list[Admitted]:
         """Put runs in their threads' queues, all or none, and stop what has to stop for them.
 
         A run that could start at once may be claimed in the same transaction, for a worker that `signals` knows to have
@@ -153,6 +153,16 @@ class AssistantStore(Protocol):
         """A new version with `changes` over the old one; `metadata` is merged. Raises `NotFound`."""
         ...
 
+    async def versions(
+        self, assistant_id: str, *, metadata: str | None, limit: int, offset: int
+    ) -> list[AssistantVersion]:
+        """What the assistant was, newest version first; `metadata` is a JSON text, subset. Raises `NotFound`."""
+        ...
+
+    async def restore(self, assistant_id: str, version: int) -> Assistant:
+        """Make the assistant what it was at `version`, its graph included. Raises `NotFound`."""
+        ...
+
     async def delete(self, assistant_id: str) -> None:
         """Remove an assistant. Raises `NotFound`."""
         ...
@@ -189,6 +199,11 @@ class Storage(Protocol):
         ...
 
     @property
+    def events(self) -> EventStore:
+        """Events kept for later."""
+        ...
+
+    @property
     def items(self) -> "BaseStore":
         """LangGraph's store: what graphs remember across threads."""
         ...
@@ -208,82 +223,17 @@ class Storage(Protocol):
         """Checkpoints read or edited from outside a run; writes raise `Conflict` while the thread is busy."""
         ...
 
+    async def purge(self, now: float) -> int:
+        """Remove what was kept long enough at `now` (seconds since the epoch), bit by bit; how many rows that were.
+
+        That is idempotency keys, what the journal tells of threads that are gone, and expired items.
+        """
+        ...
+
     def open(self) -> None:
         """Make ready; raises `ConfigError`."""
         ...
 
     def close(self) -> None:
         """Let every write finish."""
-        ...
-
-
-class Frame(msgspec.Struct, frozen=True):
-    """One event of a run's stream, encoded once for all who listen."""
-
-    event: str
-    data: bytes
-
-
-class Subscription(Protocol):
-    """One listener of a run."""
-
-    async def batch(self, timeout: float) -> list[Frame]:
-        """Wait up to `timeout` seconds for frames and take all there are; empty when none came or the run has ended."""
-        ...
-
-    @property
-    def ended(self) -> Ended | None:
-        """How the run ended, once it has and every frame before was taken."""
-        ...
-
-    @property
-    def closed(self) -> bool:
-        """Whether nothing more comes though the run goes on.
-
-        `close` was called, the listener read too slowly and was dropped, or the server stops.
-        """
-        ...
-
-    def close(self) -> None:
-        """Stop listening."""
-        ...
-
-
-class EventLog(Protocol):
-    """What runs tell while they run, and that they have ended."""
-
-    def wanted(self, run_id: str) -> bool:
-        """Whether anybody would read what is appended; when not, events need not even be encoded."""
-        ...
-
-    def append(self, run_id: str, frame: Frame) -> None:
-        """Tell the listeners of a run. From any thread; never blocks."""
-        ...
-
-    def end(self, ended: Ended) -> None:
-        """Tell everybody that a run has ended; its end is on disk already. From any thread; never blocks."""
-        ...
-
-    def subscribe(self, run_id: str, *, frames: bool) -> Subscription:
-        """Listen to a run from now on: to its end, and with `frames` to its events too."""
-        ...
-
-
-class Signals(Protocol):
-    """Between API and workers. All but `hand_over` are hints: a lost one costs time, never truth."""
-
-    def reserve(self) -> bool:
-        """Take a free place of a worker in this process, if there is one. From any thread."""
-        ...
-
-    def hand_over(self, claimed: Claimed | None) -> None:
-        """Start a run on a place reserved before, or give the place back. From any thread."""
-        ...
-
-    def wake(self) -> None:
-        """There may be a run to claim."""
-        ...
-
-    def cancel(self, run_ids: Sequence[str]) -> None:
-        """These runs were asked to stop; whoever executes them should look."""
         ...
