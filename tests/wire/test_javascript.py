@@ -69,3 +69,36 @@ def test_a_person_answers_and_a_watched_run_is_stopped(sdk: str, server: Live) -
             "second": ["metadata", ["n1"], ["n2"], ["n3"]],
         },
     }
+
+
+@pytest.fixture(scope="module")
+def conversations(server: Live) -> Any:
+    """Version 2.0.0 of the package has no `threads.stream`."""
+    reason = missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NODE_OPTIONS", "--experimental-websocket")
+        return node("threads_stream.mjs", "langgraph-sdk-v1", server)
+
+
+@pytest.mark.parametrize("transport", ["sse", "websocket"])
+def test_a_conversation_over_the_event_protocol(conversations: Any, transport: str) -> None:
+    assert conversations[transport] == {
+        "talked": {
+            "said": ["It is sunny in sf."],
+            "tools": ["get_weather(sf)"],
+            "output": ["human", "ai", "tool", "ai"],
+            "last": "It is sunny in nyc.",
+        },
+        "answered": {
+            "asked": {"interrupted": True, "payload": {"question": "go on?", "tag": "A"}},
+            "steps": ["A.before", "A.ask=yes", "A.after"],
+            "again": "no_such_interrupt",
+        },
+        "interrupted": {
+            "heard": [["first", "running"], ["first", "interrupted"], ["second", "running"], ["second", "completed"]],
+            "steps": ["A.n1", "B.n1", "B.n2", "B.n3"],
+        },
+        "nested": {"names": ["child"], "tree": ["child"]},
+    }

@@ -2,21 +2,28 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Iterable
 from contextlib import aclosing
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
+from langgraph.errors import ParentCommand
 from langgraph.types import Command, Send
 
 from turnkeeper.codec import raw
 from turnkeeper.errors import NotFound
 from turnkeeper.graphs.carried import SaverFor, carry_inputs
-from turnkeeper.graphs.frames import Frames, error_info
+from turnkeeper.graphs.frames import Event, Frames, error_info
+from turnkeeper.graphs.handing_over import handed_over
+from turnkeeper.graphs.items import INTERRUPT, Item
+from turnkeeper.graphs.protocol import Tell
+from turnkeeper.graphs.protocol_events import ProtocolEvents
 from turnkeeper.graphs.resuming import changed_nothing, refuse_idle_resume
 from turnkeeper.graphs.snapshots import interrupts_by_task, values
+from turnkeeper.graphs.streams import Emit, Way, stream
+from turnkeeper.graphs.subgraphs import Ending
 from turnkeeper.graphs.tool_calls import answer_open_tool_calls
 from turnkeeper.graphs.unfinished import keep_finished_tasks
 from turnkeeper.lifecycle import rest_status
@@ -25,8 +32,6 @@ from turnkeeper.types import Claimed, Outcome, StreamMode
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
     from langgraph.pregel import Pregel
-
-Emit = Callable[[str, Any], None]
 
 LANGGRAPH_VERSION = version("langgraph")
 
@@ -45,6 +50,9 @@ class RunArguments(msgspec.Struct, frozen=True):
     durability: Literal["sync", "async", "exit"] = "async"
     subgraphs: bool = False
     run_timeout: float | None = None
+    resumable: bool = False
+    protocol: bool = False
+    """Whether the event protocol's `run.start` made it."""
     strict_resume: bool = True
     answer_tool_calls: bool = False
 
@@ -59,10 +67,12 @@ class Runner:
         saver: "BaseCheckpointSaver[Any]",
         saver_for: SaverFor,
         emit: Emit,
+        tell: Tell | None = None,
     ) -> None:
         """`emit` is called with the name and the data of each event of the run's stream, as they come.
 
         `saver` keeps the run's own checkpoints, `saver_for` those that are made on behalf of runs it supersedes.
+        `tell` is called with the events of the protocol, but for those of the run's own start and end.
         """
         self._claimed = claimed
         self._arguments = arguments
@@ -70,6 +80,8 @@ class Runner:
         self._saver_for = saver_for
         self._emit = emit
         self._frames = Frames(arguments.stream_mode, subgraphs=arguments.subgraphs)
+        self._way = self._chosen_way()
+        self._protocol = None if tell is None else ProtocolEvents(tell, self._way.streamed)
         self._values: Any = None
         self._interrupted = False
         self._stopped = False
@@ -124,27 +136,58 @@ class Runner:
     async def run(self, graph: "Pregel[Any, Any, Any, Any]") -> Outcome:
         """Execute the graph to its end, its next interrupt, or an exception, which is raised."""
         config, given = await self._start(graph)
-        async with aclosing(self._stream(graph, config, given)) as stream:
-            async for namespace, mode, data in stream:
-                self._take(namespace, mode, data)
-                if self._stopped:
-                    raise asyncio.CancelledError
+        self._emit_all(self._frames.begin(self._claimed.graph_id))
+        try:
+            await self._see_through(graph, config, given)
+        except BaseException as error:
+            if self._protocol is not None:
+                cancelled = isinstance(error, asyncio.CancelledError)
+                self._protocol.finish("interrupted" if cancelled else "failed", error)
+            raise
         if self._interrupted or self._has_breakpoints(graph):
             return await self.halted(graph, "success")
+        self._tell_end("completed")
         return Outcome(status="success", values=raw(self._values), rest="idle")
+
+    def ask(self) -> None:
+        """The run's end is on disk: tell the protocol's listeners what answers the thread waits for."""
+        if self._protocol is not None:
+            self._protocol.ask()
 
     def stop(self) -> None:
         """Start no further step: a node may have swallowed the cancellation of its task."""
         self._stopped = True
 
-    def _take(self, namespace: tuple[str, ...], mode: str, data: Any) -> None:
+    async def _see_through(self, graph: "Pregel[Any, Any, Any, Any]", config: RunnableConfig, given: Any) -> None:
+        try:
+            async with aclosing(stream(graph, config, given, self._way, self._emit)) as items:
+                async for item in items:
+                    self._take(item)
+                    if self._stopped:
+                        raise asyncio.CancelledError
+        except ParentCommand as error:
+            self._emit("command", handed_over(error))
+
+    def _take(self, item: Item) -> None:
         """Note what an item of the stream says of the run's end, and emit its events."""
+        namespace, mode, data = item
         if mode == "values" and not namespace:
             self._values = data
-        if not namespace and isinstance(data, dict) and "__interrupt__" in data:
+        if not namespace and isinstance(data, dict) and INTERRUPT in data:
             self._interrupted = True
-        for event, payload in self._frames.events(namespace, mode, data):
-            self._emit(event, payload)
+        self._emit_all(self._frames.events(namespace, mode, data))
+        if self._protocol is not None:
+            self._protocol.take(item)
+
+    def _emit_all(self, events: Iterable[Event]) -> None:
+        for event, data in events:
+            self._emit(event, data)
+
+    def _tell_end(self, ending: Ending, error: BaseException | None = None) -> None:
+        """Tell of the run's end, for those who hear of it from here."""
+        self._emit_all(self._frames.end(ending, self._claimed.graph_id, error))
+        if self._protocol is not None:
+            self._protocol.finish(ending, error)
 
     async def halted(
         self,
@@ -154,6 +197,7 @@ class Runner:
     ) -> Outcome:
         """The outcome of a run that did not reach its end: what the thread's newest checkpoint says."""
         snapshot = await graph.aget_state(self._bare_config)
+        self._tell_end(_ending(status, waits=bool(snapshot.next)), error)
         return Outcome(
             status=status,
             values=raw(values(snapshot)) if snapshot.created_at else None,
@@ -178,7 +222,7 @@ class Runner:
             if self._claimed.after_interrupt:
                 await keep_finished_tasks(graph, self._bare_config)
                 if self._arguments.answer_tool_calls:
-                    await answer_open_tool_calls(graph, self._bare_config)
+                    await answer_open_tool_calls(graph, self._bare_config, self._arguments.input)
             await carry_inputs(graph, self._claimed.thread_id, self._claimed.carried, self._saver_for)
         return config, self._input()
 
@@ -200,39 +244,23 @@ class Runner:
             or graph.interrupt_after_nodes
         )
 
-    async def _stream(
-        self, graph: "Pregel[Any, Any, Any, Any]", config: RunnableConfig, given: Any
-    ) -> AsyncGenerator[tuple[tuple[str, ...], str, Any]]:
-        """LangGraph's stream as (namespace, mode, data)."""
+    def _chosen_way(self) -> Way:
+        """How the graph is streamed, from what the run was asked for."""
         arguments = self._arguments
         options: dict[str, Any] = {
-            "stream_mode": self._frames.langgraph_modes,
-            "subgraphs": arguments.subgraphs,
             "interrupt_before": arguments.interrupt_before,
             "interrupt_after": arguments.interrupt_after,
             "durability": arguments.durability,
         }
         if arguments.context:
             options["context"] = arguments.context
-        if "events" in arguments.stream_mode:
-            items = self._with_events(graph, config, given, options)
-        else:
-            items = graph.astream(given, config, **options)
-        async with aclosing(cast("AsyncGenerator[Any]", items)) as open_items:
-            async for item in open_items:
-                yield cast("Any", item if arguments.subgraphs else ((), *cast("tuple[Any, ...]", item)))
-
-    async def _with_events(
-        self, graph: "Pregel[Any, Any, Any, Any]", config: RunnableConfig, given: Any, options: dict[str, Any]
-    ) -> AsyncGenerator[Any]:
-        """The same stream out of LangChain's event stream, whose events are emitted on the way."""
-        events = graph.astream_events(given, config, version="v2", **options)
-        async with aclosing(cast("AsyncGenerator[Any]", events)) as open_events:
-            async for event in open_events:
-                if event["event"] == "on_chain_stream" and event["run_id"] == self._claimed.run_id:
-                    yield event["data"]["chunk"]
-                else:
-                    self._emit("events", event)
+        return Way(
+            modes=self._frames.langgraph_modes,
+            subgraphs=self._frames.langgraph_subgraphs,
+            events="events" in arguments.stream_mode,
+            protocol=arguments.protocol,
+            options=options,
+        )
 
 
 def to_command(given: dict[str, Any]) -> Command[Any]:
@@ -250,3 +278,14 @@ def to_command(given: dict[str, Any]) -> Command[Any]:
 def _target(given: Any) -> str | Send:
     """A node's name, or a node with an input of its own."""
     return given if isinstance(given, str) else Send(given["node"], given.get("input"))
+
+
+def _ending(status: str, *, waits: bool) -> Ending:
+    """A run's end as clients of streams hear of it. One that waits for a person is no success yet."""
+    match status:
+        case "success":
+            return "interrupted" if waits else "completed"
+        case "interrupted":
+            return "interrupted"
+        case _:
+            return "failed"

@@ -8,12 +8,18 @@ from langgraph.types import PregelTask, StateSnapshot
 CHECKPOINT_KEYS = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
 
 
-def thread_state(snapshot: StateSnapshot) -> dict[str, Any]:
-    """One state of a thread. A thread that never ran has `checkpoint: null` and empty values."""
-    checkpoint = None if snapshot.metadata is None else _checkpoint(snapshot.config)
-    parent = _checkpoint(snapshot.parent_config)
+def thread_state(snapshot: StateSnapshot, *, addressed: bool = False) -> dict[str, Any]:
+    """One state of a thread. A thread that never ran has `checkpoint: null` and empty values.
+
+    With `addressed` it has a checkpoint without an id, and metadata: `RemoteGraph` looks into both.
+    """
+    ran = snapshot.metadata is not None
+    checkpoint = address(snapshot.config) if ran or addressed else None
+    if checkpoint is not None and not ran:
+        checkpoint = {**checkpoint, "checkpoint_id": None}
+    parent = address(snapshot.parent_config)
     return {
-        "values": {} if checkpoint is None else values(snapshot),
+        "values": values(snapshot) if ran else {},
         "next": list(snapshot.next),
         "tasks": [_task(task) for task in snapshot.tasks],
         "metadata": checkpoint and {**(snapshot.metadata or {}), "thread_id": checkpoint.get("thread_id")},
@@ -26,6 +32,12 @@ def thread_state(snapshot: StateSnapshot) -> dict[str, Any]:
     }
 
 
+def never_ran(thread_id: str) -> StateSnapshot:
+    """The state of a thread no graph has seen."""
+    nowhere: RunnableConfig = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
+    return StateSnapshot({}, (), nowhere, None, None, None, (), ())
+
+
 def values(snapshot: StateSnapshot) -> Any:
     """A state's values. A function that has not returned yet has none; clients look for keys in them."""
     return {} if snapshot.values is None else snapshot.values
@@ -36,7 +48,7 @@ def interrupts_by_task(snapshot: StateSnapshot) -> dict[str, list[Any]]:
     return {task.id: list(task.interrupts) for task in snapshot.tasks if task.interrupts}
 
 
-def _checkpoint(config: RunnableConfig | None) -> dict[str, Any] | None:
+def address(config: RunnableConfig | None) -> dict[str, Any] | None:
     """The address of a checkpoint, without what else a config carries."""
     if config is None:
         return None
@@ -53,7 +65,7 @@ def _task(task: PregelTask) -> dict[str, Any]:
         "path": task.path,
         "error": task.error if isinstance(task.error, str | None) else repr(task.error),  # stored as text
         "interrupts": list(task.interrupts),
-        "checkpoint": None if nested or task.state is None else _checkpoint(cast("RunnableConfig", task.state)),
-        "state": thread_state(cast("StateSnapshot", task.state)) if nested else None,
+        "checkpoint": None if nested or task.state is None else address(cast("RunnableConfig", task.state)),
+        "state": thread_state(cast("StateSnapshot", task.state), addressed=True) if nested else None,
         "result": task.result,
     }

@@ -1,0 +1,1 @@
+"""The event protocol of threads over HTTP and WebSocket."""
