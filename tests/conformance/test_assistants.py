@@ -9,7 +9,7 @@ import pytest
 from tests.conformance.conftest import ASSISTANT, Kit, assistant
 from turnkeeper.contracts import Storage
 from turnkeeper.errors import Conflict, NotFound
-from turnkeeper.types import Assistant, NewThread, Select, uuid7
+from turnkeeper.types import Assistant, AssistantVersion, NewThread, Select, uuid7
 
 
 def js(value: Any) -> msgspec.Raw:
@@ -71,6 +71,86 @@ async def test_versions_are_counted(storage: Storage) -> None:
     assert versions == [2, 3, 4]
 
 
+async def listed(storage: Storage, assistant_id: str, **given: Any) -> list[AssistantVersion]:
+    given = {"metadata": None, "limit": 100, "offset": 0, **given}
+    return await storage.assistants.versions(assistant_id, **given)
+
+
+async def test_versions_say_what_the_assistant_was(kit: Kit) -> None:
+    assistants = kit.storage.assistants
+    was = [await make(kit.storage, name="one", description="helps", metadata={"a": 1})]
+    for changes in ({"graph_id": "other", "config": '{"tags":["x"]}', "context": '{"k":1}'}, {"metadata": {"b": 2}}):
+        kit.clock.now += 1
+        was.append(await assistants.update(was[0].assistant_id, changes))
+
+    found = await listed(kit.storage, was[0].assistant_id)
+
+    for version, each in zip(found, reversed(was), strict=True):
+        fields = msgspec.structs.asdict(each)
+        assert fields.pop("updated_at") == version.created_at
+        assert msgspec.structs.asdict(version) == {**fields, "created_at": version.created_at}
+
+
+async def test_versions_are_found_by_metadata_and_page(storage: Storage) -> None:
+    made = await make(storage, metadata={"team": {"id": 1}})
+    for number in range(2, 5):
+        await storage.assistants.update(made.assistant_id, {"metadata": {"team": {"id": number % 2}}})
+
+    async def numbers(**given: Any) -> list[int]:
+        return [each.version for each in await listed(storage, made.assistant_id, **given)]
+
+    assert await numbers() == [4, 3, 2, 1]
+    assert await numbers(metadata='{"team":{"id":1}}') == [3, 1]
+    assert await numbers(metadata='{"team":{"id":true}}') == []
+    assert await numbers(limit=2, offset=1) == [3, 2]
+    assert await numbers(offset=9) == []
+
+
+async def test_an_assistant_can_be_made_what_it_was(kit: Kit) -> None:
+    assistants = kit.storage.assistants
+    first = await make(kit.storage, name="one", description="helps", graph_id="agent", metadata={"a": 1})
+    changes = {
+        "graph_id": "other",
+        "name": "two",
+        "description": None,
+        "config": '{"tags":["x"]}',
+        "metadata": {"b": 1},
+    }
+    second = await assistants.update(first.assistant_id, {**changes, "context": '{"k":1}'})
+    kit.clock.now += 1
+
+    back = await assistants.restore(first.assistant_id, 1)
+
+    assert back == await assistants.get(first.assistant_id)
+    assert back == msgspec.structs.replace(first, updated_at=back.updated_at)
+    assert back.updated_at > first.updated_at
+    forth = await assistants.restore(first.assistant_id, 2)
+    assert forth == msgspec.structs.replace(second, updated_at=forth.updated_at)
+
+
+async def test_a_version_after_a_return_has_a_number_of_its_own(storage: Storage) -> None:
+    made = await make(storage, name="one")
+    await storage.assistants.update(made.assistant_id, {"name": "two"})
+    await storage.assistants.restore(made.assistant_id, 1)
+
+    third = await storage.assistants.update(made.assistant_id, {"description": "new"})
+
+    assert (third.version, third.name) == (3, "one")
+    found = await listed(storage, made.assistant_id)
+    assert [(each.version, each.name) for each in found] == [(3, "one"), (2, "two"), (1, "one")]
+
+
+async def test_a_version_that_never_was_changes_nothing(storage: Storage) -> None:
+    made, other = await make(storage), await make(storage)
+    await storage.assistants.update(other.assistant_id, {})
+
+    for version in (0, 2, 2**63 - 1):
+        with pytest.raises(NotFound, match=f"no version {version}"):
+            await storage.assistants.restore(made.assistant_id, version)
+
+    assert await storage.assistants.get(made.assistant_id) == made
+
+
 async def test_a_description_can_be_taken_away(storage: Storage) -> None:
     made = await make(storage, description="helps")
 
@@ -97,6 +177,10 @@ async def test_an_unknown_assistant_is_not_found_by_any_verb(storage: Storage) -
         await assistants.update(assistant_id, {"name": "Ada"})
     with pytest.raises(NotFound):
         await assistants.delete(assistant_id)
+    with pytest.raises(NotFound, match=assistant_id):
+        await assistants.versions(assistant_id, metadata=None, limit=1, offset=0)
+    with pytest.raises(NotFound, match=f"{assistant_id} not found"):
+        await assistants.restore(assistant_id, 1)
 
 
 async def test_the_threads_of_an_assistant_are_those_that_name_it(storage: Storage) -> None:

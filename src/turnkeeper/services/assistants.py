@@ -9,8 +9,14 @@ from turnkeeper.codec import raw, text
 from turnkeeper.contracts import Storage
 from turnkeeper.errors import Impossible, Invalid, NotFound
 from turnkeeper.graphs.loader import Graphs
-from turnkeeper.services.requests import AssistantCreate, AssistantPatch, AssistantSearch, checked_config
-from turnkeeper.types import EMPTY, Assistant, Page, Select, system_assistant_id, uuid7
+from turnkeeper.services.requests import (
+    AssistantCreate,
+    AssistantPatch,
+    AssistantSearch,
+    AssistantVersions,
+    checked_config,
+)
+from turnkeeper.types import EMPTY, Assistant, AssistantVersion, Page, Select, system_assistant_id, uuid7
 
 
 class AssistantService:
@@ -90,6 +96,17 @@ class AssistantService:
         if not changes:
             return await self.get(assistant_id)
         return await self._storage.assistants.update(assistant_id, changes)
+
+    async def versions(self, assistant_id: str, body: AssistantVersions) -> list[AssistantVersion]:
+        """What the assistant was, newest version first. Raises `NotFound`."""
+        metadata = None if body.metadata is None else text(body.metadata)
+        return await self._storage.assistants.versions(
+            assistant_id, metadata=metadata, limit=body.limit or 10, offset=body.offset or 0
+        )
+
+    async def restore(self, assistant_id: str, version: int) -> Assistant:
+        """Make the assistant what it was at a version. Raises `NotFound`."""
+        return await self._storage.assistants.restore(assistant_id, version)
 
     async def delete(self, assistant_id: str) -> None:
         """Remove an assistant. Raises `NotFound`."""

@@ -7,11 +7,11 @@ import msgspec
 
 from turnkeeper.codec import decode, text
 from turnkeeper.errors import Conflict, NotFound
+from turnkeeper.storage import rows
 from turnkeeper.storage.queries import load
-from turnkeeper.storage.sqlite import rows
 from turnkeeper.storage.sqlite.database import Database
 from turnkeeper.storage.sqlite.threads import search
-from turnkeeper.types import Assistant, Clock, Page, Select, timestamp
+from turnkeeper.types import Assistant, AssistantVersion, Clock, Page, Select, timestamp
 
 SQL = load("sqlite", "assistants")
 
@@ -52,6 +52,30 @@ class SqliteAssistants:
             parameters = {**_columns(old), **changes, "metadata": merged, "version": version, "now": now}
             connection.execute(SQL.update_assistant, parameters)
             connection.execute(SQL.insert_version, {"assistant_id": assistant_id})
+            return fetch(connection, assistant_id)
+
+        return await self._database.write(job)
+
+    async def versions(
+        self, assistant_id: str, *, metadata: str | None, limit: int, offset: int
+    ) -> list[AssistantVersion]:
+        """See the contract."""
+        parameters = {"assistant_id": assistant_id, "metadata": metadata, "limit": limit, "offset": offset}
+
+        def look(connection: sqlite3.Connection) -> list[AssistantVersion]:
+            fetch(connection, assistant_id)
+            return [rows.assistant_version(row) for row in connection.execute(SQL.list_versions, parameters)]
+
+        return await self._database.read(look)
+
+    async def restore(self, assistant_id: str, version: int) -> Assistant:
+        """See the contract."""
+        parameters = {"assistant_id": assistant_id, "version": version, "now": timestamp(self._clock())}
+
+        def job(connection: sqlite3.Connection) -> Assistant:
+            fetch(connection, assistant_id)
+            if connection.execute(SQL.restore_version, parameters).fetchone() is None:
+                raise NotFound(f"Assistant with ID {assistant_id} has no version {version}")
             return fetch(connection, assistant_id)
 
         return await self._database.write(job)

@@ -29,6 +29,26 @@ select assistant_id, version, graph_id, name, description, config, context, meta
 from assistants
 where assistant_id = :assistant_id;
 
+-- name: list_versions
+-- What an assistant was at each of its versions, newest first.
+select assistant_id, graph_id, name, description, config, context, metadata, version, created_at
+from assistant_versions
+where assistant_id = :assistant_id
+  and (:metadata is null or json_contains(metadata, :metadata))
+order by version desc
+limit :limit offset :offset;
+
+-- name: restore_version
+-- Make an assistant what it was at a version; no row when it never was.
+update assistants
+set graph_id = old.graph_id, name = old.name, description = old.description, config = old.config,
+    context = old.context, metadata = old.metadata, version = old.version, updated_at = :now
+from assistant_versions as old
+where assistants.assistant_id = :assistant_id
+  and old.assistant_id = :assistant_id
+  and old.version = :version
+returning assistants.assistant_id;
+
 -- name: delete_assistant
 -- Remove an assistant and its versions.
 delete from assistants where assistant_id = :assistant_id returning assistant_id;
