@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,7 +24,7 @@ from tests.conformance.conftest import Backend, Kit, NoRoom
 from turnkeeper import lifecycle
 from turnkeeper.errors import Conflict, Fenced, NotFound
 from turnkeeper.lifecycle import CancelAction, RestStatus, RunStatus, Strategy
-from turnkeeper.types import Admitted, Claimed, NewThread, Outcome, Stopped, Supersession, uuid7
+from turnkeeper.types import Admitted, Claimed, NewThread, Outcome, Stopped, Supersession
 
 MOVE_OF = {"success": "succeed", "error": "fail", "timeout": "expire", "interrupted": "interrupt"}
 
@@ -110,6 +111,7 @@ class Machine(RuleBasedStateMachine):
         self._runner = asyncio.Runner()
         self.kit = Kit(backend, Path(self._folder.name))
         self.threads: list[ModelThread] = []
+        self.made = 0
         self.journals: dict[str, list[str]] = {}
         self.wait(self.kit.prepare())
 
@@ -138,7 +140,8 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.threads) < 3)
     @rule(temporary=st.booleans())
     def make_thread(self, temporary: bool) -> None:
-        thread_id = uuid7()
+        self.made += 1
+        thread_id = str(UUID(int=self.made))  # of threads ready at once the ids decide: each example has the same
         self.threads.append(ModelThread(thread_id, temporary))
         self.wait(self.kit.storage.threads.create(NewThread(thread_id, {}, temporary=temporary), exist_ok=False))
 
@@ -370,7 +373,7 @@ def check(backend: Backend, *, examples: int, steps: int) -> None:
 
 @pytest.mark.timeout(400)  # it passes in seconds; a failure is worth the minutes it takes to make it short
 def test_no_sequence_of_moves_breaks_a_thread(backend: Backend) -> None:
-    check(backend, examples=30, steps=40)
+    check(backend, examples=backend.examples, steps=40)
 
 
 @pytest.mark.long

@@ -30,11 +30,12 @@ OPTIONS: dict[str, Option] = {
     "run_timeout": Option(float, "a number of seconds above 0", ("TURNKEEPER_RUN_TIMEOUT",), least=0.001),
     "max_attempts": Option(int, "a whole number, 1 or more", ("TURNKEEPER_MAX_ATTEMPTS",), least=1),
     "max_queued_per_thread": Option(int, "a whole number, 1 or more", ("TURNKEEPER_MAX_QUEUED_PER_THREAD",), least=1),
+    "stream_ttl": Option(float, "a number of seconds, 0 or more", ("TURNKEEPER_STREAM_TTL",)),
     "queued_on_interrupt": Option(
         str, "cancel or keep", ("TURNKEEPER_QUEUED_ON_INTERRUPT",), choices=("cancel", "keep")
     ),
     "dangling_tool_calls": Option(
-        str, "keep or answer", ("TURNKEEPER_DANGLING_TOOL_CALLS",), choices=("keep", "answer")
+        str, "answer or keep", ("TURNKEEPER_DANGLING_TOOL_CALLS",), choices=("answer", "keep")
     ),
     "superseded_input": Option(str, "keep or drop", ("TURNKEEPER_SUPERSEDED_INPUT",), choices=("keep", "drop")),
     "db": Option(str, "a path, or :memory:", ("TURNKEEPER_DB",)),

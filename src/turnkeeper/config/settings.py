@@ -62,10 +62,12 @@ class Settings:
     """How often a run is taken up again after the server went down with it."""
     max_queued_per_thread: int = 1000
     """Runs that may wait on one thread; more are refused."""
+    stream_ttl: float = 3600.0
+    """Seconds the events of resumable runs, and of those the event protocol started, can be replayed."""
     queued_on_interrupt: Literal["cancel", "keep"] = "cancel"
     """What becomes of waiting runs when an interrupt or a rollback arrives."""
-    dangling_tool_calls: Literal["keep", "answer"] = "keep"
-    """What becomes of tool calls an interrupted run left open when the next input comes: kept, or answered by us."""
+    dangling_tool_calls: Literal["answer", "keep"] = "answer"
+    """What becomes of tool calls an interrupted run left open when the next input comes: answered by us, or kept."""
     superseded_input: Literal["keep", "drop"] = "keep"
     """Whether the input of a run that was superseded before it got into the state is put there all the same."""
     max_body: int = 8 * 1024 * 1024

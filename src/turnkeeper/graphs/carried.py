@@ -7,6 +7,7 @@ import msgspec
 import structlog
 from langchain_core.runnables import RunnableConfig
 
+from turnkeeper.errors import TurnkeeperError
 from turnkeeper.types import Carried
 
 if TYPE_CHECKING:
@@ -50,5 +51,7 @@ async def carry_inputs(
         }
         try:
             await graph.aupdate_state(config, given.input, as_node="__start__")
+        except TurnkeeperError:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever the graph has against it
             log.warning("the input of a superseded run is left out", run_id=each.run_id, error=repr(error))

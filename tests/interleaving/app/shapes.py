@@ -1,7 +1,8 @@
 """Graphs of random shape: what the input's `config.configurable.shape` describes is built for the run.
 
-A shape is a list of layers. A layer is a list of nodes that run at once; the next layer follows when all have ended.
-A node is `plain`, `sub` (a graph of two steps) or `fork` (its way on is chosen by a condition).
+A shape is a list of nodes, each of which may follow any earlier ones (`after`, their numbers); one that follows none
+follows the start. With `join` it waits for all of them, else it runs whenever one of them has ended. A node's `kind` is
+`plain`, `sub` (a graph of two steps) or `fork` (which of the nodes after it comes next is chosen by a condition).
 """
 
 import json
@@ -13,7 +14,7 @@ from langgraph.graph import START, StateGraph
 from telling import visit
 
 Node = Any
-Shape = list[list[str]]
+Shape = list[dict[str, Any]]
 
 
 class Done(TypedDict):
@@ -71,29 +72,25 @@ def child(name: str) -> Node:
 def builder_of(shape: Shape) -> StateGraph[Done]:
     """The graph that a shape describes."""
     builder: StateGraph[Done] = StateGraph(Done)
-    before: list[str] = []
-    for number, layer in enumerate(shape):
-        names = [f"l{number}{'abcdef'[place]}" for place in range(len(layer))]
-        for name, kind in zip(names, layer, strict=True):
-            builder.add_node(name, child(name) if kind == "sub" else step(name))
-        _connect(builder, before, names, forks=bool(before) and shape[number - 1] == ["fork"])
-        before = names
+    names = [f"n{number}" for number in range(len(shape))]
+    choices: dict[str, list[str]] = {}
+    for name, node in zip(names, shape, strict=True):
+        builder.add_node(name, child(name) if node["kind"] == "sub" else step(name))
+        before = [names[number] for number in node["after"]] or [START]
+        if node["join"] and len(before) > 1:
+            builder.add_edge(before, name)
+            continue
+        for each in before:
+            if each != START and shape[names.index(each)]["kind"] == "fork":
+                choices.setdefault(each, []).append(name)
+            else:
+                builder.add_edge(each, name)
+    for name, targets in choices.items():
+        builder.add_conditional_edges(name, lambda _, target=targets[-1]: target, cast("Any", targets))
     return builder
-
-
-def _connect(builder: StateGraph[Done], before: list[str], names: list[str], *, forks: bool) -> None:
-    """From a layer to the next; a fork on its own chooses the last of the nodes that follow."""
-    if forks:
-        builder.add_conditional_edges(before[0], lambda _, target=names[-1]: target, cast("Any", names))
-        return
-    for name in names:
-        if not before:
-            builder.add_edge(START, name)
-        else:
-            builder.add_edge(before if len(before) > 1 else before[0], name)
 
 
 def make(config: RunnableConfig) -> StateGraph[Done]:
     """The graph for a run or a look at its state."""
-    shape = config.get("configurable", {}).get("shape") or '[["plain"]]'
+    shape = config.get("configurable", {}).get("shape") or '[{"kind": "plain", "after": [], "join": false}]'
     return builder_of(json.loads(shape))
