@@ -20,8 +20,8 @@ from pydantic import BaseModel
 
 from tests.unit.running import Graph, Listener, Run, Scripted, get_weather, say
 from turnkeeper.codec import decode
-from turnkeeper.graphs.protocol import lifecycle_data
-from turnkeeper.graphs.protocol_events import ProtocolEvents
+from turnkeeper.graphs.protocol.events import ProtocolEvents
+from turnkeeper.graphs.protocol.tell import lifecycle_data
 
 pytestmark = pytest.mark.anyio
 

@@ -18,8 +18,8 @@ from turnkeeper.graphs.carried import SaverFor, carry_inputs
 from turnkeeper.graphs.frames import Event, Frames, error_info
 from turnkeeper.graphs.handing_over import handed_over
 from turnkeeper.graphs.items import INTERRUPT, Item
-from turnkeeper.graphs.protocol import Tell
-from turnkeeper.graphs.protocol_events import ProtocolEvents
+from turnkeeper.graphs.protocol.events import ProtocolEvents
+from turnkeeper.graphs.protocol.tell import Tell
 from turnkeeper.graphs.resuming import changed_nothing, refuse_idle_resume
 from turnkeeper.graphs.snapshots import interrupts_by_task, values
 from turnkeeper.graphs.streams import Emit, Way, stream

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from turnkeeper.graphs.items import Item
-from turnkeeper.graphs.protocol_stream import MODES, protocol_stream
+from turnkeeper.graphs.protocol.stream import MODES, protocol_stream
 
 if TYPE_CHECKING:
     from langgraph.pregel import Pregel

@@ -13,8 +13,8 @@ from langgraph.types import Command, Interrupt
 from turnkeeper import codec
 from turnkeeper.graphs.frames import task
 from turnkeeper.graphs.items import INTERRUPT, Item, Namespace
-from turnkeeper.graphs.protocol import Tell, lifecycle_data
-from turnkeeper.graphs.protocol_messages import SpokenMessages
+from turnkeeper.graphs.protocol.messages import SpokenMessages
+from turnkeeper.graphs.protocol.tell import Tell, lifecycle_data
 from turnkeeper.graphs.subgraphs import Change, Ending, Subgraphs
 
 log = structlog.get_logger()

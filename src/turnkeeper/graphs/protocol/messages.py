@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
 
 from turnkeeper.graphs.items import Namespace
-from turnkeeper.graphs.protocol import Tell
+from turnkeeper.graphs.protocol.tell import Tell
 
 Event = dict[str, Any]
 Place = tuple[Namespace, str | None]
