@@ -24,13 +24,19 @@ from turnkeeper.graphs.loop import LoopThread
 from turnkeeper.http.app import Services, build
 from turnkeeper.services.admitting import Admitting, Policy
 from turnkeeper.services.assistants import AssistantService
+from turnkeeper.services.protocol.commands import ProtocolService
+from turnkeeper.services.protocol.events import ThreadEvents
+from turnkeeper.services.protocol.threads import Threads
 from turnkeeper.services.runs import RunService
+from turnkeeper.services.schemas import SchemaService
 from turnkeeper.services.states import StateService
 from turnkeeper.services.threads import ThreadService
 from turnkeeper.services.timelines import TimelineService
 from turnkeeper.storage.sqlite.storage import SqliteStorage
-from turnkeeper.stream.local import LocalEventLog, LocalSignals
+from turnkeeper.stream.local import LocalEventLog
+from turnkeeper.stream.signals import LocalSignals
 from turnkeeper.worker.attempt import Parts
+from turnkeeper.worker.janitor import Janitor
 from turnkeeper.worker.loop import Worker
 
 SWITCH_INTERVAL = 0.001
@@ -48,11 +54,12 @@ class Server:
         self._settings = settings
         self._graphs = graphs
         self._storage = SqliteStorage(settings.db)
-        self._events = LocalEventLog()
+        self._events = LocalEventLog(self._storage.events)
         self._signals = LocalSignals()
         self._runs_loop = LoopThread("turnkeeper-runs")
         self._state_loop = LoopThread("turnkeeper-states")
         self._worker = Worker(self._parts(), jobs=settings.jobs)
+        self._janitor = Janitor(self._storage, stream_ttl=settings.stream_ttl)
         self._services = self._build_services()
 
     def _parts(self) -> Parts:
@@ -77,11 +84,14 @@ class Server:
             keep_inputs=settings.superseded_input == "keep",
         )
         assistants = AssistantService(self._storage, self._graphs)
-        states = StateService(self._storage, self._graphs, self._storage.items, self._state_loop)
+        states = StateService(self._storage, self._graphs, self._storage.items, self._events, self._state_loop)
         admitting = Admitting(assistants, policy, time.time)
         runs = RunService(self._storage, self._events, self._signals, admitting, states)
         threads = ThreadService(self._storage, runs, states)
-        return Services(assistants, threads, states, runs, TimelineService(self._storage))
+        schemas = SchemaService(self._storage, self._graphs, self._storage.items, self._state_loop)
+        lookup = Threads(self._storage)
+        protocol = ProtocolService(lookup, ThreadEvents(self._events, lookup), runs, states, schemas)
+        return Services(assistants, threads, states, runs, TimelineService(self._storage), schemas, protocol)
 
     def app(self) -> Starlette:
         """The ASGI application; the worker lives as long as its lifespan."""
@@ -96,17 +106,19 @@ class Server:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncGenerator[None]:
-        self._events.bind(asyncio.get_running_loop())
+        await self._events.start()
         self._signals.connect(self._worker)
         await self._services.assistants.ensure_system()
         self._runs_loop.start()
         self._state_loop.start()
         working: Future[None] = self._runs_loop.submit(self._worker.serve())
+        cleaning: Future[None] = self._runs_loop.submit(self._janitor.serve())
         try:
             yield
         finally:
             await self._stop_worker()
             working.cancel()
+            cleaning.cancel()
             self._runs_loop.stop()
             self._state_loop.stop()
 

@@ -64,6 +64,20 @@ class Assistant(msgspec.Struct, frozen=True):
     updated_at: str
 
 
+class AssistantVersion(msgspec.Struct, frozen=True):
+    """What an assistant was at one of its versions (`langgraph_sdk.schema.AssistantVersion`)."""
+
+    assistant_id: str
+    graph_id: str
+    name: str
+    description: str | None
+    config: msgspec.Raw
+    context: msgspec.Raw
+    metadata: msgspec.Raw
+    version: int
+    created_at: str
+
+
 class Thread(msgspec.Struct, frozen=True):
     """A conversation (`langgraph_sdk.schema.Thread`); `status` is derived when it is read, never stored."""
 

@@ -3,18 +3,19 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import msgspec
 import pytest
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 
 from turnkeeper.contracts import Signals, Storage
 from turnkeeper.lifecycle import Strategy
 from turnkeeper.storage.queries import load
+from turnkeeper.storage.sqlite.checkpoints import SqliteSaver
 from turnkeeper.storage.sqlite.storage import SqliteStorage
 from turnkeeper.types import EMPTY, Admitted, Assistant, Claimed, Composed, NewThread, Preconditions, RunRequest, uuid7
 
@@ -57,6 +58,11 @@ class Backend(Protocol):
     plans: bool
     """Whether it plans and counts its work so predictably that tests may look at it."""
 
+    examples: int
+    """How many sequences of moves are worth their time in every run of the tests."""
+    most_writes: int | None
+    """Statements that change something which a run of one node may take; `None` where they cost next to nothing."""
+
     def open(self, place: Path, clock: Time) -> Storage: ...
 
     def dump(self, storage: Storage) -> Rows:
@@ -69,6 +75,14 @@ class Backend(Protocol):
 
     def kill(self, storage: Storage) -> None:
         """Let go of the database without any of the moves of an orderly end."""
+        ...
+
+    def count_writes(self) -> AbstractContextManager[list[str]]:
+        """The statements that change something, sent while it lasts."""
+        ...
+
+    def saver(self, storage: Storage, run_id: str | None = None) -> BaseCheckpointSaver[str]:
+        """A checkpointer that nothing fences; what it puts is the run's."""
         ...
 
     def plan(self, storage: Storage, topic: str, name: str) -> list[str]:
@@ -84,6 +98,11 @@ class Sqlite:
     """The suite's view of the SQLite backend."""
 
     plans = True
+    examples = 30
+    most_writes: int | None = None
+
+    def count_writes(self) -> AbstractContextManager[list[str]]:
+        raise NotImplementedError
 
     def open(self, place: Path, clock: Time) -> Storage:
         storage = SqliteStorage(str(place / "turnkeeper.db"), clock)
@@ -103,6 +122,9 @@ class Sqlite:
 
     def kill(self, storage: Storage) -> None:
         storage.close()
+
+    def saver(self, storage: Storage, run_id: str | None = None) -> BaseCheckpointSaver[str]:
+        return SqliteSaver(cast("SqliteStorage", storage)._database, run_id=run_id)
 
     def plan(self, storage: Storage, topic: str, name: str) -> list[str]:
         statement: str = getattr(load("sqlite", topic), name)
@@ -133,7 +155,7 @@ class _Anything(dict[str, Any]):
         return None
 
 
-BACKENDS: dict[str, Callable[[], Backend]] = {"sqlite": Sqlite}
+BACKENDS = ("sqlite", "postgres")
 
 
 class Kit:
@@ -177,12 +199,13 @@ class Kit:
     def request(self, thread_id: str, strategy: Strategy = "enqueue", **fields: Any) -> RunRequest:
         """A run as asked for; `fields` replace what tests seldom care for."""
         usual: dict[str, Any] = {
+            "run_id": uuid7(),
             "assistant_id": ASSISTANT,
             "compose": composed,
             "due_at": self.clock.now,
             "preconditions": Preconditions(max_queued=100_000),
         }
-        return RunRequest(run_id=uuid7(), thread_id=thread_id, strategy=strategy, **{**usual, **fields})
+        return RunRequest(thread_id=thread_id, strategy=strategy, **{**usual, **fields})
 
     async def claim(self) -> Claimed:
         """Claim the only run there is to claim."""
@@ -213,6 +236,10 @@ class Kit:
         parent = newest.config if newest else before
         config = saver.put(parent, checkpoint, {"source": "loop", "run_id": claimed.run_id}, {"said": version})
         saver.put_writes(config, [("said", value)], "a-task")
+
+    def saver(self, run_id: str | None = None) -> BaseCheckpointSaver[str]:
+        """A checkpointer that nothing fences; what it puts is the run's."""
+        return self.backend.saver(self.storage, run_id)
 
     def said(self, thread_id: str) -> str:
         """What a thread's newest checkpoint holds."""
@@ -268,10 +295,19 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Backend]:
+    """A PostgreSQL server for the whole session; it is started by the first test that needs it."""
+    from tests.conformance.postgres_kit import Postgres, server
+
+    with server() as uri:
+        yield Postgres(uri)
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Backend:
     """The parts of a backend that only the suite needs; each parameter is one backend."""
-    return BACKENDS[request.param]()
+    return Sqlite() if request.param == "sqlite" else request.getfixturevalue(request.param)
 
 
 @pytest.fixture

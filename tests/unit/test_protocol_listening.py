@@ -30,6 +30,9 @@ class Feed:
         self._batches = list(batches)
         self.closed = False
 
+    async def ready(self) -> None:
+        pass
+
     async def batch(self, timeout: float) -> list[Frame]:
         return self._batches.pop(0) if self._batches else []
 

@@ -10,15 +10,19 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from turnkeeper import errors
 from turnkeeper.config import Settings
-from turnkeeper.http import assistants, meta, runs, threads
+from turnkeeper.http import assistants, meta, runs, thread_streams, threads
+from turnkeeper.http.protocol import routes as protocol
+from turnkeeper.http.protocol import socket
 from turnkeeper.http.responses import json
 from turnkeeper.services.assistants import AssistantService
+from turnkeeper.services.protocol.commands import ProtocolService
 from turnkeeper.services.runs import RunService
+from turnkeeper.services.schemas import SchemaService
 from turnkeeper.services.states import StateService
 from turnkeeper.services.threads import ThreadService
 from turnkeeper.services.timelines import TimelineService
@@ -53,6 +57,8 @@ class Services:
     states: StateService
     runs: RunService
     timelines: TimelineService
+    schemas: SchemaService
+    protocol: ProtocolService
 
 
 class Endpoint:
@@ -69,6 +75,10 @@ class Endpoint:
             answer = json({"detail": str(error)}, status=STATUS.get(type(error), 500), headers=HEADERS.get(type(error)))
         except ClientDisconnect:
             return
+        except HTTPException:
+            raise
+        except Exception as error:  # noqa: BLE001 - answered here, a browser may read it: CORS headers are added outside
+            answer = _unexpected(scope, error)
         await answer(scope, receive, send)
 
 
@@ -77,7 +87,7 @@ def _route(method: str, path: str, handler: Handler) -> Route:
 
 
 # In the order of how often they are asked for: routes are tried one after another.
-ROUTES = [
+ROUTES: list[BaseRoute] = [
     _route("POST", "/threads/{thread_id}/runs/stream", runs.stream),
     _route("POST", "/threads/{thread_id}/runs/wait", runs.wait),
     _route("POST", "/threads/{thread_id}/runs", runs.create),
@@ -87,6 +97,9 @@ ROUTES = [
     _route("GET", "/threads/{thread_id}/runs/{run_id}/join", runs.join),
     _route("GET", "/threads/{thread_id}/runs/{run_id}/stream", runs.join_stream),
     _route("POST", "/threads/{thread_id}/runs/{run_id}/cancel", runs.cancel),
+    _route("POST", "/threads/{thread_id}/commands", protocol.command),
+    _route("POST", "/threads/{thread_id}/stream/events", protocol.stream_events),
+    WebSocketRoute("/threads/{thread_id}/stream/events", socket.connect),
     _route("POST", "/runs", runs.create),
     _route("POST", "/runs/stream", runs.stream),
     _route("POST", "/runs/wait", runs.wait),
@@ -98,6 +111,7 @@ ROUTES = [
     _route("GET", "/threads/{thread_id}", threads.get),
     _route("PATCH", "/threads/{thread_id}", threads.update),
     _route("DELETE", "/threads/{thread_id}", threads.delete),
+    _route("GET", "/threads/{thread_id}/stream", thread_streams.stream),
     _route("POST", "/threads/{thread_id}/copy", threads.copy),
     _route("GET", "/threads/{thread_id}/state", threads.get_state),
     _route("POST", "/threads/{thread_id}/state", threads.update_state),
@@ -112,6 +126,12 @@ ROUTES = [
     _route("GET", "/assistants/{assistant_id}", assistants.get),
     _route("PATCH", "/assistants/{assistant_id}", assistants.update),
     _route("DELETE", "/assistants/{assistant_id}", assistants.delete),
+    _route("GET", "/assistants/{assistant_id}/graph", assistants.get_graph),
+    _route("GET", "/assistants/{assistant_id}/schemas", assistants.get_schemas),
+    _route("GET", "/assistants/{assistant_id}/subgraphs", assistants.get_subgraphs),
+    _route("GET", "/assistants/{assistant_id}/subgraphs/{namespace:path}", assistants.get_subgraphs),
+    _route("POST", "/assistants/{assistant_id}/versions", assistants.get_versions),
+    _route("POST", "/assistants/{assistant_id}/latest", assistants.set_latest),
     _route("GET", "/", meta.ok),
     _route("GET", "/ok", meta.ok),
     _route("GET", "/info", meta.info),
@@ -133,7 +153,7 @@ def build(settings: Settings, services: Services, graph_ids: frozenset[str]) -> 
                 allow_private_network=True,
             )
         ],
-        exception_handlers={HTTPException: _http_error, Exception: _unexpected},
+        exception_handlers={HTTPException: _http_error},
     )
     app.state.settings = settings
     app.state.graph_ids = graph_ids
@@ -142,6 +162,8 @@ def build(settings: Settings, services: Services, graph_ids: frozenset[str]) -> 
     app.state.states = services.states
     app.state.runs = services.runs
     app.state.timelines = services.timelines
+    app.state.schemas = services.schemas
+    app.state.protocol = services.protocol
     return app
 
 
@@ -150,6 +172,6 @@ async def _http_error(_: Request, error: Exception) -> Response:
     return json({"detail": error.detail}, status=error.status_code, headers=error.headers)
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("unexpected error", method=request.method, path=request.url.path, error=repr(error))
+def _unexpected(scope: Scope, error: Exception) -> Response:
+    log.error("unexpected error", method=scope["method"], path=scope["path"], error=repr(error))
     return json({"detail": "Internal Server Error"}, status=500)

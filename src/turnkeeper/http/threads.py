@@ -74,7 +74,8 @@ async def get_state_at(request: Request) -> Response:
     """`POST /threads/{thread_id}/state/checkpoint`."""
     given = await body(request, StateAt)
     address = msgspec.to_builtins(given.checkpoint)
-    return objects(await _states(request).get(_id(request), address, subgraphs=bool(given.subgraphs)))
+    subgraphs = bool(given.subgraphs)
+    return objects(await _states(request).get(_id(request), address, subgraphs=subgraphs, addressed=True))
 
 
 async def update_state(request: Request) -> Response:

@@ -7,7 +7,7 @@ import msgspec
 
 from turnkeeper.errors import Invalid
 from turnkeeper.services.assistants import AssistantService
-from turnkeeper.services.composing import composer
+from turnkeeper.services.composing import composer, continues
 from turnkeeper.services.requests import RunCreate, exclusive
 from turnkeeper.types import Clock, NewThread, Preconditions, RunRequest, Supersession, uuid7
 
@@ -33,8 +33,12 @@ class Admitting:
         self._policy = policy
         self._clock = clock
 
-    def request(self, thread_id: str | None, body: RunCreate, key: str | None = None) -> RunRequest:
+    def request(
+        self, thread_id: str | None, body: RunCreate, key: str | None = None, *, protocol: bool = False
+    ) -> RunRequest:
         """A run of `thread_id`, or of a thread of its own. `key` is the `Idempotency-Key` header.
+
+        `protocol`: whether it is to tell the event protocol's events in any case, and they are to be kept.
 
         Raises `Invalid` and `Impossible`.
         """
@@ -43,7 +47,11 @@ class Admitting:
         run_id, thread_id = body.run_id or uuid7(self._clock), thread_id or uuid7(self._clock)
         temporary = stateless and body.on_completion not in ("keep", "continue")
         may_create = stateless or body.if_not_exists == "create"
-        fixed = {"temporary": temporary, "answer_tool_calls": self._policy.answer_tool_calls}
+        fixed = {
+            "temporary": temporary,
+            "answer_tool_calls": self._answers_tool_calls(body),
+            "protocol": protocol,
+        }
         return RunRequest(
             run_id=run_id,
             thread_id=thread_id,
@@ -58,13 +66,17 @@ class Admitting:
             new_thread=NewThread(thread_id=thread_id, metadata={}, temporary=temporary) if may_create else None,
         )
 
+    def _answers_tool_calls(self, body: RunCreate) -> bool:
+        given = body.dangling_tool_calls
+        return self._policy.answer_tool_calls if given is None else given == "answer"
+
     def _preconditions(self, body: RunCreate, key: str | None) -> Preconditions:
         if key is not None and not 0 < len(key) <= LONGEST_KEY:
             raise Invalid(f"Idempotency-Key: 1 to {LONGEST_KEY} characters are allowed, got {len(key)}")
         allowed = body.if_thread_status or ()
         return Preconditions(
             if_thread_status=(allowed,) if isinstance(allowed, str) else tuple(allowed),
-            if_waiting=body.if_waiting or "continue",
+            if_waiting=body.if_waiting or ("resume" if continues(body) else "continue"),
             idempotency_key=key,
             fingerprint="" if key is None else hashlib.sha256(msgspec.json.encode(body)).hexdigest(),
             max_queued=self._policy.max_queued,

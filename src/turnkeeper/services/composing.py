@@ -27,10 +27,31 @@ def composer(body: RunCreate, run_id: str, thread_id: str, fixed: dict[str, Any]
         metadata = {"created_by": "system", **thread_metadata, **belongs, **(body.metadata or {})}
         arguments = _arguments(body, config, context) | fixed
         if answers:
-            arguments |= {"input": None, "command": CommandBody(resume=body.input)}
+            arguments |= _answer(body)
         return Composed(metadata=raw(metadata), kwargs=msgspec.Raw(msgspec.json.encode(arguments)))
 
     return compose
+
+
+def continues(body: RunCreate) -> bool:
+    """Whether a `RemoteGraph` sent the run, as a node of a graph that goes on after an interrupt.
+
+    It sends its input again then, and has no word for the answer; but it does pass on the config it was given.
+    """
+    return bool(_configurable(body).get("__pregel_resuming"))
+
+
+def _answer(body: RunCreate) -> dict[str, Any]:
+    """What a run does that finds its thread waiting for a human, and is to be the answer."""
+    if not continues(body):
+        return {"input": None, "command": CommandBody(resume=body.input)}
+    answers = _configurable(body).get("__pregel_resume_map")
+    command = CommandBody(resume=answers) if answers and isinstance(answers, dict) else None
+    return {"input": None, "command": command, "strict_resume": False}  # some may answer other nodes' interrupts
+
+
+def _configurable(body: RunCreate) -> dict[str, Any]:
+    return (body.config and body.config.configurable) or {}
 
 
 def _configuration(
@@ -92,8 +113,7 @@ def _checkpoint(body: RunCreate) -> dict[str, Any] | None:
     """Where to go on from, if not from the newest state."""
     given: dict[str, Any] = msgspec.to_builtins(body.checkpoint or CheckpointBody())
     given.pop("thread_id", None)
-    configurable = (body.config and body.config.configurable) or {}
-    checkpoint_id = body.checkpoint_id or given.get("checkpoint_id") or configurable.get("checkpoint_id")
+    checkpoint_id = body.checkpoint_id or given.get("checkpoint_id") or _configurable(body).get("checkpoint_id")
     if not isinstance(checkpoint_id, str) or not checkpoint_id:
         return None
     return {"checkpoint_ns": "", **given, "checkpoint_id": checkpoint_id}

@@ -46,6 +46,7 @@ class RunCreate(msgspec.Struct, frozen=True):
     if_waiting: Literal["continue", "reject", "resume"] | None = None
     queued_on_interrupt: Literal["cancel", "keep"] | None = None
     superseded_input: Literal["keep", "drop"] | None = None
+    dangling_tool_calls: Literal["answer", "keep"] | None = None
     run_timeout: Annotated[float, msgspec.Meta(gt=0)] | None = None
     langsmith_tracer: JsonObject | None = None
     strict_resume: bool | None = None
@@ -194,6 +195,20 @@ class AssistantSearch(msgspec.Struct, frozen=True):
     sort_by: Literal["assistant_id", "graph_id", "name", "created_at", "updated_at"] | None = None
     sort_order: Literal["asc", "desc"] | None = None
     select: list[AssistantField] | None = None
+
+
+class AssistantVersions(msgspec.Struct, frozen=True):
+    """Which versions of an assistant."""
+
+    metadata: JsonObject | None = None
+    limit: Limit | None = None
+    offset: Offset | None = None
+
+
+class AssistantLatest(msgspec.Struct, frozen=True):
+    """The version an assistant is to be again."""
+
+    version: Annotated[int, msgspec.Meta(ge=1, le=BIGGEST)]
 
 
 class StateEdit(msgspec.Struct, frozen=True):

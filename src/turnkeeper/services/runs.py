@@ -37,12 +37,12 @@ class RunService:
         self._admitting = admitting
         self._states = states
 
-    async def create(self, thread_id: str | None, body: RunCreate, key: str | None) -> Run:
+    async def create(self, thread_id: str | None, body: RunCreate, key: str | None, *, protocol: bool = False) -> Run:
         """Admit a run; without a thread it gets one of its own. `key`: its `Idempotency-Key`, if any.
 
         Raises `NotFound`, `Conflict`, `Invalid`, `Impossible`, `TooMany`.
         """
-        [run] = await self._admit([self._admitting.request(thread_id, body, key)])
+        [run] = await self._admit([self._admitting.request(thread_id, body, key, protocol=protocol)])
         return run
 
     async def create_batch(self, bodies: Sequence[RunCreate]) -> list[Run]:
@@ -52,7 +52,7 @@ class RunService:
     async def start(self, thread_id: str | None, body: RunCreate, key: str | None, *, frames: bool) -> Listening:
         """Admit a run and listen to it from before its first event. Raises like `create`."""
         request = self._admitting.request(thread_id, body, key)
-        subscription = self._events.subscribe(request.run_id, frames=frames)
+        subscription = self._events.subscribe(request.run_id, request.thread_id, frames=frames)
         try:
             [run] = await self._admit([request])
         except BaseException:
@@ -63,18 +63,40 @@ class RunService:
         subscription.close()
         return Listening(run, await self.join(run.thread_id, run.run_id, frames=frames))
 
-    async def join(self, thread_id: str, run_id: str, *, frames: bool) -> Ended | Subscription:
-        """A run's end if it has ended, else a subscription to it. Raises `NotFound`."""
-        subscription = self._events.subscribe(run_id, frames=frames)
+    async def join(
+        self, thread_id: str, run_id: str, *, frames: bool, after: int | None = None
+    ) -> Ended | Subscription:
+        """A run's end if it has ended, else a subscription to it. Raises `NotFound`.
+
+        With `after`, a subscription in any case: to what is known of its events after that one.
+        """
+        subscription = self._events.subscribe(run_id, thread_id, frames=frames, after=after)
         try:
-            ended = await self._storage.runs.end(thread_id, run_id)
+            ended = await self._end(thread_id, run_id, remembered=frames)
         except BaseException:
             subscription.close()
             raise
         if ended is None:
             return subscription
+        if after is not None:
+            subscription.finish(ended)
+            return subscription
         subscription.close()
         return ended
+
+    def follow(self, thread_id: str, *, protocol: bool, after: int | None) -> Subscription:
+        """Listen to all runs of a thread, which need not exist yet."""
+        return self._events.follow(thread_id, protocol=protocol, after=after)
+
+    async def _end(self, thread_id: str, run_id: str, *, remembered: bool) -> Ended | None:
+        """A run's end; that of one that is gone, without its values, may be `remembered`. Raises `NotFound`."""
+        try:
+            return await self._storage.runs.end(thread_id, run_id)
+        except NotFound:
+            ended = self._events.recent_end(thread_id, run_id) if remembered else None
+            if ended is None:
+                raise
+            return ended
 
     async def result(self, ended: Ended) -> bytes:
         """What `wait` and `join` answer, as JSON: the run's values, or `__error__` (the SDKs raise it)."""
@@ -136,6 +158,7 @@ class RunService:
         except NotFound:
             await self._storage.runs.get(thread_id, run_id)
         await self._storage.runs.delete(thread_id, run_id)
+        self._events.forget(thread_id, run_id)
 
     async def stop_thread(self, thread_id: str, reason: str) -> None:
         """Stop every run of a thread and wait until none can write any more."""
@@ -146,19 +169,27 @@ class RunService:
     async def _until_ended(self, thread_id: str, stopped: Stopped) -> None:
         """Wait until none of the runs told to stop can write any more."""
         for run_id in stopped.stopping:
-            try:
-                found = await self.join(thread_id, run_id, frames=False)
-            except NotFound:
-                continue
-            if not isinstance(found, Ended):
-                await ended(found)
-                found.close()
+            await self._until(thread_id, run_id)
+
+    async def _until(self, thread_id: str, run_id: str) -> None:
+        """Wait until a run can write no more; one that does not exist cannot."""
+        try:
+            found = await self.join(thread_id, run_id, frames=False)
+        except NotFound:
+            return
+        if not isinstance(found, Ended):
+            await ended(found)
+            found.close()
 
     async def _admit(self, requests: Sequence[RunRequest]) -> list[Run]:
         admitted = await self._storage.runs.admit(requests, self._signals)
         for each in admitted:
             self.announce(each.stopped)
         return [each.run for each in admitted]
+
+    def forget_thread(self, thread_id: str) -> None:
+        """The thread was deleted: nobody who comes back shall read of it."""
+        self._events.forget(thread_id)
 
     def announce(self, stopped: Stopped) -> None:
         """Tell listeners of ended runs and workers of runs to stop."""

@@ -1,10 +1,12 @@
 """The state of threads: read at any checkpoint, edited, listed back through time."""
 
+import asyncio
 import copy
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
+from weakref import WeakValueDictionary
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
@@ -13,21 +15,19 @@ from langgraph.types import Command, StateSnapshot, StateUpdate
 from langgraph_sdk.runtime import AccessContext
 
 from turnkeeper.codec import decode, raw
-from turnkeeper.contracts import Storage
+from turnkeeper.contracts import STATE_CHANGED, EventLog, Storage, Told
 from turnkeeper.errors import Impossible, NotFound, TurnkeeperError
 from turnkeeper.graphs.factories import Graph
 from turnkeeper.graphs.loader import Graphs
 from turnkeeper.graphs.loop import LoopThread
+from turnkeeper.graphs.namespaces import own_address
 from turnkeeper.graphs.runner import to_command
-from turnkeeper.graphs.snapshots import interrupts_by_task, thread_state, values
+from turnkeeper.graphs.snapshots import interrupts_by_task, never_ran, thread_state, values
 from turnkeeper.lifecycle import rest_status
 from turnkeeper.services.requests import BeforeBody, HistoryQuery, StateEdit, Superstep, SuperstepUpdate
 from turnkeeper.types import Ended, Outcome
 
-NEVER_RAN: dict[str, Any] = {
-    "values": {}, "next": [], "tasks": [], "metadata": None, "created_at": None, "checkpoint": None,
-    "parent_checkpoint": None, "interrupts": [], "checkpoint_id": None, "parent_checkpoint_id": None,
-}  # fmt: skip
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,22 @@ class Opened:
 class StateService:
     """What the HTTP handlers ask of state. Graphs are the user's code, so they are used on a loop of their own."""
 
-    def __init__(self, storage: Storage, graphs: Graphs, store: BaseStore, loop: LoopThread) -> None:
+    def __init__(self, storage: Storage, graphs: Graphs, store: BaseStore, events: EventLog, loop: LoopThread) -> None:
         self._storage = storage
         self._graphs = graphs
         self._store = store
+        self._events = events
         self._loop = loop
+        self._editing = WeakValueDictionary[str, asyncio.Lock]()
 
-    async def get(self, thread_id: str, checkpoint: Mapping[str, Any], *, subgraphs: bool) -> dict[str, Any]:
-        """The newest state of a thread, or the one at `checkpoint`. Raises `NotFound`."""
-        return await self._loop.run(self._get(thread_id, checkpoint, subgraphs=subgraphs))
+    async def get(
+        self, thread_id: str, checkpoint: Mapping[str, Any], *, subgraphs: bool, addressed: bool = False
+    ) -> dict[str, Any]:
+        """The newest state of a thread, or the one at `checkpoint`. Raises `NotFound`.
+
+        With `addressed` a thread that never ran has an address, too.
+        """
+        return await self._loop.run(self._get(thread_id, checkpoint, subgraphs=subgraphs, addressed=addressed))
 
     async def history(self, thread_id: str, query: HistoryQuery) -> list[dict[str, Any]]:
         """States of a thread, newest first. Raises `NotFound`."""
@@ -60,11 +67,11 @@ class StateService:
 
         Raises `Conflict` while the thread is busy, `Impossible` when the graph does not take the edit, `NotFound`.
         """
-        return await self._loop.run(self._update(thread_id, edit))
+        return await self._loop.run(self._in_turn(thread_id, self._update(thread_id, edit)))
 
     async def replay(self, thread_id: str, supersteps: Sequence[Superstep]) -> None:
         """Give a new thread a past. Raises like `update`."""
-        await self._loop.run(self._replay(thread_id, supersteps))
+        await self._loop.run(self._in_turn(thread_id, self._replay(thread_id, supersteps)))
 
     async def at_end(self, ended: Ended) -> Ended:
         """The end of a run with the values it left, read from its last checkpoint."""
@@ -86,14 +93,16 @@ class StateService:
         async with self._open(ended.thread_id, "threads.read", address, graph_id) as opened:
             return None if opened is None else thread_state(await opened.graph.aget_state(opened.config))
 
-    async def _get(self, thread_id: str, checkpoint: Mapping[str, Any], *, subgraphs: bool) -> dict[str, Any]:
+    async def _get(
+        self, thread_id: str, checkpoint: Mapping[str, Any], *, subgraphs: bool, addressed: bool
+    ) -> dict[str, Any]:
         async with self._open(thread_id, "threads.read", checkpoint) as opened:
             if opened is None:
-                return NEVER_RAN
+                return thread_state(never_ran(thread_id), addressed=addressed)
             snapshot = await opened.graph.aget_state(opened.config, subgraphs=subgraphs)
             if snapshot.metadata is None and checkpoint.get("checkpoint_id"):
                 raise _no_checkpoint(checkpoint)
-            return thread_state(snapshot)
+            return thread_state(snapshot, addressed=addressed)
 
     async def _history(self, thread_id: str, query: HistoryQuery) -> list[dict[str, Any]]:
         address = {} if query.checkpoint is None else cast("dict[str, Any]", msgspec.to_builtins(query.checkpoint))
@@ -104,6 +113,12 @@ class StateService:
                 opened.config, filter=query.metadata, before=_before(thread_id, query.before), limit=query.limit or 1
             )
             return [thread_state(snapshot) async for snapshot in states]
+
+    async def _in_turn(self, thread_id: str, edit: Coroutine[Any, Any, T]) -> T:
+        """Edits of one thread that come at once wait for each other, so that each builds on the one before."""
+        with closing(edit):
+            async with self._editing.setdefault(thread_id, asyncio.Lock()):
+                return await edit
 
     async def _update(self, thread_id: str, edit: StateEdit) -> dict[str, Any]:
         address = {} if edit.checkpoint is None else cast("dict[str, Any]", msgspec.to_builtins(edit.checkpoint))
@@ -140,6 +155,8 @@ class StateService:
         }
         snapshot = await opened.graph.aget_state(head)
         await self._storage.threads.publish_state(thread_id, _outcome(snapshot))
+        if self._events.wanted(thread_id, "", protocol=False):
+            self._events.append(Told(thread_id, "", STATE_CHANGED, b""))
 
     @asynccontextmanager
     async def _open(
@@ -157,7 +174,7 @@ class StateService:
             # Not in the config: there it would say that a subgraph's checkpoints are this very graph's.
             saving = copy.copy(graph)
             saving.checkpointer = self._storage.thread_checkpointer(thread_id)
-            yield Opened(saving, config)
+            yield Opened(saving, await own_address(saving, config))
 
 
 @contextmanager

@@ -57,6 +57,7 @@ class ThreadService:
         """Stop the thread's runs, then remove it with all it has. Raises `NotFound`."""
         await self._runs.stop_thread(thread_id, "thread deleted")
         self._runs.announce(await self._storage.threads.delete(thread_id))  # runs made meanwhile
+        self._runs.forget_thread(thread_id)
 
     async def copy(self, thread_id: str) -> Thread:
         """A new thread with the same state and history. Raises `NotFound`."""

@@ -25,7 +25,7 @@ class RunStream:
 
 
 class Protocol:
-    """The events of the thread-centric protocol; implements `graphs.protocol.Tell`."""
+    """The events of the thread-centric protocol; implements `graphs.protocol.tell.Tell`."""
 
     def __init__(self, events: EventLog, claimed: Claimed, *, durable: bool) -> None:
         self._events = events

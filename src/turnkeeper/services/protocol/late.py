@@ -127,6 +127,10 @@ class LateListener:
         """See the contract."""
         return self._feed.closed
 
+    async def ready(self) -> None:
+        """See the contract."""
+        await self._feed.ready()
+
     async def batch(self, timeout: float) -> list[Frame]:
         """See the contract. While the past is told it does not wait, and may return nothing."""
         if self._standing is None:

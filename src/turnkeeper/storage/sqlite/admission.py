@@ -8,12 +8,16 @@ import sqlite3
 from dataclasses import dataclass
 
 from turnkeeper import lifecycle
-from turnkeeper.codec import decode, text
+from turnkeeper.codec import text
 from turnkeeper.contracts import Signals
 from turnkeeper.errors import Conflict, NotFound
+from turnkeeper.storage import new_runs, rows
+from turnkeeper.storage.handing_over import HandOver
+from turnkeeper.storage.preconditions import BUSY
 from turnkeeper.storage.queries import load
-from turnkeeper.storage.sqlite import assistants, carrying, endings, preconditions, rows, threads
-from turnkeeper.types import Admitted, Assistant, Claimed, RunRequest, Stopped, timestamp
+from turnkeeper.storage.sqlite import assistants, carrying, endings, preconditions, threads
+from turnkeeper.storage.stopping import Active, supersession
+from turnkeeper.types import Admitted, Assistant, RunRequest, Stopped, timestamp
 
 SQL = load("sqlite", "runs")
 THREADS = load("sqlite", "threads")
@@ -25,7 +29,7 @@ class Place:
 
     assistant: Assistant
     head: rows.Head
-    superseded: list[endings.Active]
+    superseded: list[Active]
     first: bool
     """Whether nothing of the thread stands between it and its start."""
 
@@ -35,12 +39,9 @@ class Admission:
 
     def __init__(self, signals: Signals, now: float) -> None:
         """`now`: seconds since the epoch."""
-        self._signals = signals
+        self._workers = HandOver(signals)
         self._due = now
         self._now = timestamp(now)
-        self._reserved = 0
-        self._claimed: list[Claimed] = []
-        self._waiting = False
 
     def admit(self, connection: sqlite3.Connection, request: RunRequest) -> Admitted:
         """Look at the thread's active runs, let `lifecycle` decide, write the answer."""
@@ -49,7 +50,7 @@ class Admission:
             return Admitted(run=known)
         place = self._place(connection, request)
         row = self._row(connection, request, place)
-        starts = place.first and request.due_at <= self._due and self._reserve()
+        starts = place.first and request.due_at <= self._due and self._workers.reserve()
         self._enqueue(connection, request, row, starts=starts)
         stopped = self._stop(connection, request, place)
         if starts:
@@ -57,32 +58,29 @@ class Admission:
         return Admitted(run=rows.run(tuple(row[name] for name in rows.RUN)), stopped=stopped)
 
     def done(self, admitted: list[Admitted] | None) -> None:
-        """Once it is on disk (`None`: it is not): hand over what was claimed, wake workers for the rest."""
-        for claimed in self._claimed:
-            self._signals.hand_over(claimed if admitted is not None else None)
-        for _ in range(self._reserved - len(self._claimed)):  # whose run could not be written
-            self._signals.hand_over(None)
-        if self._waiting and admitted is not None:
-            self._signals.wake()
+        """Once it is on disk (`None`: it is not): tell the workers."""
+        self._workers.done(written=admitted is not None)
 
     def _place(self, connection: sqlite3.Connection, request: RunRequest) -> Place:
         """What the run finds. Raises `NotFound`, `Conflict` and `TooMany`."""
         head = self._thread(connection, request)
         assistant = assistants.fetch(connection, request.assistant_id)
         found = connection.execute(SQL.runs_of_thread, {"thread_id": request.thread_id})
-        active = [endings.Active(*row) for row in found.fetchmany(1)]
+        active = [Active(*row) for row in found.fetchmany(1)]
         preconditions.check(connection, request, head, busy=bool(active))
         decision = lifecycle.admit(request.strategy, busy=bool(active))
         if not decision.accept:
-            raise Conflict(preconditions.BUSY)
+            raise Conflict(BUSY)
         if active and (decision.stop_active is None or request.supersession.keep_queued):
             preconditions.check_room(connection, request)
         if decision.stop_active is None:
             found.close()
             return Place(assistant, head, [], first=not active)
-        active += [endings.Active(*row) for row in found]  # only now do the others matter, which may be thousands
-        superseded = [run for run in active if not (request.supersession.keep_queued and _unstarted(run))]
-        return Place(assistant, head, superseded, first=len(superseded) == len(active) and all(map(_unstarted, active)))
+        active += [Active(*row) for row in found]  # only now do the others matter, which may be thousands
+        superseded = [run for run in active if not (request.supersession.keep_queued and run.unstarted)]
+        return Place(
+            assistant, head, superseded, first=len(superseded) == len(active) and all(run.unstarted for run in active)
+        )
 
     def _thread(self, connection: sqlite3.Connection, request: RunRequest) -> rows.Head:
         """The head of the run's thread, which is made first when it is missing and may be made."""
@@ -96,26 +94,10 @@ class Admission:
 
     def _row(self, connection: sqlite3.Connection, request: RunRequest, place: Place) -> rows.Columns:
         """The run's row; its thread is told which graph and assistant it ran with last."""
-        assistant, metadata = place.assistant, decode(place.head.metadata)
-        belongs = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
-        touched = {"thread_id": request.thread_id, "metadata": text({**metadata, **belongs}), "now": self._now}
+        row = new_runs.columns(request, place.assistant, place.head, self._now, busy=not place.first)
+        touched = {"thread_id": request.thread_id, "metadata": row["thread_metadata"], "now": self._now}
         connection.execute(THREADS.touch_thread, touched)
-        answers = preconditions.answers(request, place.head, busy=not place.first)
-        composed = request.compose(assistant, metadata, answers=answers)
-        return {
-            "run_id": request.run_id,
-            "thread_id": request.thread_id,
-            "assistant_id": request.assistant_id,
-            "graph_id": assistant.graph_id,
-            "created_at": self._now,
-            "updated_at": self._now,
-            "status": "pending",
-            "metadata": bytes(composed.metadata).decode(),
-            "kwargs": bytes(composed.kwargs).decode(),
-            "multitask_strategy": request.strategy,
-            "cancel_reason": None,
-            "due_at": request.due_at,
-        }
+        return row
 
     def _enqueue(self, connection: sqlite3.Connection, request: RunRequest, row: rows.Columns, *, starts: bool) -> None:
         """Put the run at the end of its thread's queue, or start it. Clients see it `pending` in any case."""
@@ -125,32 +107,16 @@ class Admission:
         if starts:
             endings.note(connection, request.thread_id, request.run_id, "started", 1, None, self._now)
         else:
-            self._waiting = True
+            self._workers.wait()
 
     def _stop(self, connection: sqlite3.Connection, request: RunRequest, place: Place) -> Stopped:
         """Stop what is superseded: after the new run has its place, as a temporary thread goes with its last run."""
         if not place.superseded or request.strategy not in ("interrupt", "rollback"):
             return Stopped()
-        how = endings.Stop(
-            action=request.strategy,
-            reason=f"superseded by run {request.run_id} (multitask_strategy={request.strategy})",
-            now=self._now,
-            superseded_by=request.run_id,
-            carry=request.supersession.keep_inputs and request.strategy == "interrupt",
-        )
+        how = supersession(request, request.strategy, self._now)
         return endings.stop(connection, place.superseded, how)
 
     def _claim(self, connection: sqlite3.Connection, row: rows.Columns, place: Place) -> None:
         carried = carrying.to_carry(connection, row["thread_id"]) if place.superseded or place.head.carries else ()
         claim = {**row, "attempt": 1, "cancel_action": None}
-        self._claimed.append(rows.claimed(tuple(claim[name] for name in rows.CLAIM), place.head, carried))
-
-    def _reserve(self) -> bool:
-        reserved = self._signals.reserve()
-        self._reserved += reserved
-        return reserved
-
-
-def _unstarted(run: endings.Active) -> bool:
-    """Whether a run can be stopped in this very transaction."""
-    return run.status == "pending" and run.attempt == 0
+        self._workers.start(rows.claimed(tuple(claim[name] for name in rows.CLAIM), place.head, carried))

@@ -2,8 +2,8 @@
 
 import sqlite3
 
+from turnkeeper.storage import rows
 from turnkeeper.storage.queries import load
-from turnkeeper.storage.sqlite import rows
 from turnkeeper.types import Carried
 
 SQL = load("sqlite", "runs")

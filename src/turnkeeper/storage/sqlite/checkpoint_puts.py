@@ -17,8 +17,8 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from turnkeeper.storage import queries
+from turnkeeper.storage.checkpoint_metadata import as_json
 from turnkeeper.storage.sqlite.channels import ChannelWrites, KnownLists, Place, prepare, store
-from turnkeeper.storage.sqlite.checkpoint_metadata import as_json
 from turnkeeper.storage.sqlite.spans import KnownList
 
 sql = queries.load("sqlite", "checkpoints")

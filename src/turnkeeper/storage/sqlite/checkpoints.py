@@ -59,12 +59,13 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         serde: SerializerProtocol | None = None,
         deferred: DeferredWrites | None = None,
         look: Guard | None = None,
+        wrote: Guard | None = None,
     ) -> None:
         """`run_id` is whose everything put here is; without it the metadata's `run_id` counts.
 
         `guard` runs first in the transaction of every write. What it raises (`Fenced`, `Conflict`) the caller gets,
         and nothing is written. With `deferred` the async puts return before they are on disk. `look` runs before every
-        read of a checkpoint: what it notes, `guard` can compare.
+        read of a checkpoint, `wrote` after every write: what they note, `guard` can compare.
         """
         super().__init__(serde=serde or JsonPlusSerializer())
         self._database = database
@@ -72,6 +73,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         self._guard = guard
         self._deferred = deferred
         self._look = look
+        self._wrote = wrote
         self._lists = KnownLists()  # shared by the copies `with_allowlist` makes
 
     def for_run(self, run_id: str, guard: Guard, deferred: DeferredWrites | None) -> "SqliteSaver":
@@ -264,13 +266,16 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         )
 
     def _guarded(self, job: Callable[[sqlite3.Connection], T]) -> Callable[[sqlite3.Connection], T]:
-        guard = self._guard
+        guard, wrote = self._guard, self._wrote
         if guard is None:
             return job
 
         def guarded(connection: sqlite3.Connection) -> T:
             guard(connection)
-            return job(connection)
+            result = job(connection)
+            if wrote is not None:
+                wrote(connection)
+            return result
 
         return guarded
 

@@ -1,49 +1,18 @@
 """How runs stop, end, are rolled back and are given back: each a guarded statement in the caller's transaction."""
 
 import sqlite3
-from dataclasses import dataclass
-from typing import NamedTuple
-
-import msgspec
 
 from turnkeeper import lifecycle, metrics
-from turnkeeper.codec import raw
 from turnkeeper.errors import Fenced, NotFound
-from turnkeeper.lifecycle import CancelAction, Move, RunStatus
+from turnkeeper.lifecycle import CancelAction
+from turnkeeper.storage import rows
 from turnkeeper.storage.queries import load
-from turnkeeper.storage.sqlite import checkpoint_removal, rows, threads
-from turnkeeper.types import Ended, Outcome, Stopped
+from turnkeeper.storage.sqlite import checkpoint_removal, events, threads
+from turnkeeper.storage.stopping import CRASHED, WANTED, Active, Stop, told
+from turnkeeper.types import Ended, Outcome, Stopped, timestamp
 
 SQL = load("sqlite", "runs")
 THREADS = load("sqlite", "threads")
-
-WANTED: dict[str, Move] = {"success": "succeed", "error": "fail", "timeout": "expire", "interrupted": "interrupt"}
-"""The move an attempt asks for, by the status it reports."""
-
-
-CRASHED = "server restarted"
-"""The journal's word for a run whose server went down without having let go of it."""
-
-
-class Active(NamedTuple):
-    """What stopping a run needs to know of it."""
-
-    run_id: str
-    thread_id: str
-    status: RunStatus
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Why and how runs are stopped."""
-
-    action: CancelAction
-    reason: str
-    now: str
-    superseded_by: str | None = None
-    carry: bool = False
-    """Whether what they were given is to be put into the state ahead of their successor's input."""
 
 
 def stop(connection: sqlite3.Connection, runs: list[Active], how: Stop) -> Stopped:
@@ -58,9 +27,9 @@ def stop(connection: sqlite3.Connection, runs: list[Active], how: Stop) -> Stopp
             continue
         if how.superseded_by is not None:
             note(connection, run.thread_id, run.run_id, "superseded_by", run.attempt, how.superseded_by, how.now)
-        told = f"{how.action}: {how.reason}"
-        note(connection, run.thread_id, run.run_id, "cancel_requested", run.attempt, told, how.now)
-        if run.status == "pending" and run.attempt == 0:
+        wanted = f"{how.action}: {how.reason}"
+        note(connection, run.thread_id, run.run_id, "cancel_requested", run.attempt, wanted, how.now)
+        if run.unstarted:
             ended.append(_end_unstarted(connection, run, how))
         else:
             connection.execute(SQL.request_cancel, {"action": how.action, **_marks(run, how)})
@@ -90,13 +59,13 @@ def finish(connection: sqlite3.Connection, run_id: str, attempt: int, outcome: O
     _, status = lifecycle.MOVES[lifecycle.ending(WANTED[outcome.status], cancel)]
     if status is None:
         return _roll_back(connection, run_id, thread_id, attempt, reason, now)
-    outcome = _told(outcome, status, reason)
+    outcome = told(outcome, status, reason)
     ending = {"run_id": run_id, "attempt": attempt, "status": status, "checkpoint_id": outcome.checkpoint_id}
     said = {"error": rows.text(outcome.error), "reason": outcome.reason}
     connection.execute(SQL.finish_run, {**ending, **said, "now": now})
     if status == "error":
         checkpoint_removal.drop_commands(connection, run_id)
-    threads.write_state(connection, thread_id, outcome, run_id, now)
+    threads.write_state(connection, thread_id, outcome, run_id, status, now)
     note(connection, thread_id, run_id, "ended", attempt, status, now)
     return Ended(
         run_id=run_id,
@@ -111,19 +80,12 @@ def finish(connection: sqlite3.Connection, run_id: str, attempt: int, outcome: O
     )
 
 
-def _told(outcome: Outcome, status: RunStatus, reason: str | None) -> Outcome:
-    """With the error that says why a run was interrupted."""
-    if status != "interrupted":
-        return outcome
-    stopped = {"error": "UserInterrupt", "message": reason or "interrupted"}
-    return msgspec.structs.replace(outcome, error=raw(stopped))
-
-
 def _roll_back(
     connection: sqlite3.Connection, run_id: str, thread_id: str, attempt: int, reason: str | None, now: str
 ) -> Ended:
     """As if the run had never been (I4). The thread's row still shows the state before it: only an end writes there."""
     checkpoint_removal.delete_for_runs(connection, [run_id])
+    events.forget_run(connection, run_id)
     connection.execute(SQL.delete_run, {"run_id": run_id, "thread_id": thread_id})
     note(connection, thread_id, run_id, "tombstone", attempt, reason, now)
     more = _more(connection, thread_id)
@@ -144,9 +106,15 @@ def seal(connection: sqlite3.Connection, run_id: str, attempt: int) -> int:
     return sealed
 
 
-def recover(connection: sqlite3.Connection, now: str) -> int:
-    """Give every running run back to the queue: nobody executes them after a crash."""
+def recover(connection: sqlite3.Connection, due: float) -> int:
+    """Give every running run back to the queue: nobody executes them after a crash. `due`: now.
+
+    The clock may have been set back meanwhile: runs without a delay do not wait until it has caught up.
+    """
+    now = timestamp(due)
     released = connection.execute(SQL.recover_runs, {"now": now}).fetchall()
+    if connection.execute(SQL.pull_due, {"due": due}).rowcount:
+        connection.execute(SQL.pull_ready, {"due": due})
     for thread_id, run_id, attempt in released:
         note(connection, thread_id, run_id, "released", attempt, CRASHED, now)
     return len(released)
@@ -165,6 +133,7 @@ def delete(connection: sqlite3.Connection, thread_id: str, run_id: str, now: str
     if row is None:
         raise NotFound("Run not found")
     note(connection, thread_id, run_id, "tombstone", row[0], "deleted", now)
+    events.forget_run(connection, run_id)
     _more(connection, thread_id)
 
 

@@ -10,10 +10,12 @@ from turnkeeper.codec import text
 from turnkeeper.contracts import Signals
 from turnkeeper.errors import NotFound, Unavailable, WriteLost
 from turnkeeper.lifecycle import CancelAction
+from turnkeeper.storage import rows
 from turnkeeper.storage.queries import load
-from turnkeeper.storage.sqlite import carrying, endings, rows, threads
+from turnkeeper.storage.sqlite import carrying, endings, threads
 from turnkeeper.storage.sqlite.admission import Admission
 from turnkeeper.storage.sqlite.database import Database
+from turnkeeper.storage.stopping import Active, Stop
 from turnkeeper.types import (
     Admitted,
     Claimed,
@@ -92,8 +94,8 @@ class SqliteRuns:
 
     async def recover(self) -> int:
         """See the contract."""
-        now = timestamp(self._clock())
-        return await self._database.write(lambda connection: endings.recover(connection, now))
+        due = self._clock()
+        return await self._database.write(lambda connection: endings.recover(connection, due))
 
     async def cancel(self, thread_id: str, run_ids: Sequence[str], action: CancelAction, reason: str) -> Stopped:
         """See the contract."""
@@ -139,8 +141,8 @@ class SqliteRuns:
         now = timestamp(self._clock())
 
         def job(connection: sqlite3.Connection) -> Stopped:
-            found = [endings.Active(*row) for row in connection.execute(statement, parameters).fetchall()]
-            return endings.stop(connection, found, endings.Stop(action=action, reason=reason, now=now))
+            found = [Active(*row) for row in connection.execute(statement, parameters).fetchall()]
+            return endings.stop(connection, found, Stop(action=action, reason=reason, now=now))
 
         return await self._database.write(job)
 

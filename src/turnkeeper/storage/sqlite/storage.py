@@ -3,14 +3,15 @@
 import sqlite3
 import time
 
-from turnkeeper.errors import Conflict
-from turnkeeper.storage.sqlite import endings, runs
+from turnkeeper.storage.sqlite import endings
 from turnkeeper.storage.sqlite.assistants import SqliteAssistants
 from turnkeeper.storage.sqlite.checkpoints import SqliteSaver
 from turnkeeper.storage.sqlite.database import Database
 from turnkeeper.storage.sqlite.deferred import DeferredWrites
+from turnkeeper.storage.sqlite.edits import Edit
+from turnkeeper.storage.sqlite.events import SqliteEvents
 from turnkeeper.storage.sqlite.items import SqliteStore
-from turnkeeper.storage.sqlite.preconditions import BUSY
+from turnkeeper.storage.sqlite.retention import Retention
 from turnkeeper.storage.sqlite.runs import SqliteRuns
 from turnkeeper.storage.sqlite.threads import SqliteThreads
 from turnkeeper.types import Claimed, Clock
@@ -28,6 +29,8 @@ class SqliteStorage:
         self.threads = SqliteThreads(self._database, clock)
         self.assistants = SqliteAssistants(self._database, clock)
         self.items = SqliteStore(self._database, clock)
+        self.events = SqliteEvents(self._database)
+        self._retention = Retention(self._database)
 
     def run_checkpointer(self, claimed: Claimed, *, deferred: bool, author: str | None = None) -> SqliteSaver:
         """See the contract."""
@@ -41,19 +44,12 @@ class SqliteStorage:
 
     def thread_checkpointer(self, thread_id: str) -> SqliteSaver:
         """See the contract."""
-        thread, seen = {"thread_id": thread_id}, list[int | None]()
+        edit = Edit(thread_id)
+        return SqliteSaver(self._database, guard=edit.guard, look=edit.look, wrote=edit.wrote)
 
-        def look(connection: sqlite3.Connection) -> None:
-            if not seen:
-                seen.extend(connection.execute(runs.SQL.last_move, thread).fetchone())
-
-        def guard(connection: sqlite3.Connection) -> None:
-            if connection.execute(runs.SQL.runs_of_thread, thread).fetchone() is not None:
-                raise Conflict(BUSY)
-            if seen and seen != list(connection.execute(runs.SQL.last_move, thread).fetchone()):
-                raise Conflict("A run changed the thread while its state was being edited. Read it and try again.")
-
-        return SqliteSaver(self._database, guard=guard, look=look)
+    async def purge(self, now: float) -> int:
+        """See the contract."""
+        return await self._retention.purge(now) + await self.items.sweep(now)
 
     def open(self) -> None:
         """See the contract."""

@@ -8,16 +8,16 @@ import msgspec
 
 from turnkeeper.codec import decode, text
 from turnkeeper.errors import Conflict, NotFound
+from turnkeeper.lifecycle import RunStatus
+from turnkeeper.storage import rows
 from turnkeeper.storage.queries import load
-from turnkeeper.storage.sqlite import checkpoint_removal, rows
+from turnkeeper.storage.sqlite import checkpoint_removal, events
 from turnkeeper.storage.sqlite.database import Database
+from turnkeeper.storage.stopping import GONE
 from turnkeeper.types import Clock, Ended, JournalEntry, NewThread, Outcome, Page, Select, Stopped, Thread, timestamp
 
 SQL = load("sqlite", "threads")
 RUNS = load("sqlite", "runs")
-
-GONE = "thread deleted"
-"""What ended the runs that went with their thread."""
 
 
 class SqliteThreads:
@@ -173,12 +173,16 @@ def remove(connection: sqlite3.Connection, thread_id: str) -> bool:
     """Remove a thread with its runs and checkpoints; False when there was none."""
     removed = connection.execute(SQL.delete_thread, {"thread_id": thread_id}).fetchone()
     checkpoint_removal.delete_thread(connection, thread_id)
+    events.forget_thread(connection, thread_id)
     return removed is not None
 
 
-def write_state(connection: sqlite3.Connection, thread_id: str, outcome: Outcome, run_id: str, now: str) -> None:
-    """The newest state of a thread as clients see it, made by a run."""
-    connection.execute(SQL.set_state, {**_state(thread_id, outcome, now), "last_run": run_id})
+def write_state(
+    connection: sqlite3.Connection, thread_id: str, outcome: Outcome, run_id: str, status: RunStatus, now: str
+) -> None:
+    """The newest state of a thread as clients see it, left by a run that ended with `status`."""
+    left_by = {"last_run": run_id, "last_status": status}
+    connection.execute(SQL.set_state, {**_state(thread_id, outcome, now), **left_by})
 
 
 def _state(thread_id: str, outcome: Outcome, now: str) -> dict[str, str | None]:

@@ -26,7 +26,7 @@ where thread_id = :thread_id and status in ('pending', 'running')
 order by seq;
 
 -- name: insert_run
--- Admit a run: it waits in the queue of its thread, or starts at once. `seq` is the order of admission.
+-- Differs: part of `admit_run` elsewhere. Admit a run: it waits in the queue of its thread, or starts at once. `seq` is the order of admission.
 insert into runs (run_id, thread_id, assistant_id, graph_id, status, attempt, multitask_strategy, metadata, kwargs, due_at, created_at, updated_at)
 values (:run_id, :thread_id, :assistant_id, :graph_id, :status, :attempt, :multitask_strategy, :metadata, :kwargs, :due_at, :created_at, :updated_at);
 
@@ -46,7 +46,7 @@ where seq = (
 returning run_id, thread_id, assistant_id, graph_id, attempt, kwargs, metadata, cancel_action;
 
 -- name: next_due
--- When the first delayed run of a thread without a running run is due: the worker sleeps until then.
+-- Differs: part of `claim_run` elsewhere. When the first delayed run of a thread without a running run is due: the worker sleeps until then.
 select min(due_at) from ready where due_at > :now;
 
 -- name: owned_run
@@ -79,6 +79,19 @@ update runs
 set status = 'pending', updated_at = :now
 where status = 'running'
 returning thread_id, run_id, attempt;
+
+-- name: pull_due
+-- Runs that are due later than now although they were to start at once: the clock was set back. They are known by being
+-- due when they were made; the hundredth of a second is for the precision of dates here.
+update runs
+set due_at = :due
+where status = 'pending' and due_at > :due and due_at <= (julianday(created_at) - 2440587.5) * 86400 + 0.01;
+
+-- name: pull_ready
+-- Differs: only here. Tell the threads whose runs have been made due earlier.
+update ready
+set due_at = (select min(due_at) from runs where runs.thread_id = ready.thread_id and status = 'pending')
+where due_at > :due;
 
 -- name: interrupt_pending
 -- Stop a run that never started.
@@ -142,7 +155,7 @@ select count(*) from (select 1 from runs indexed by runs_waiting where thread_id
 select run_id, fingerprint from idempotency_keys where scope = :scope and key = :key;
 
 -- name: insert_key
--- Remember an idempotency key.
+-- Differs: part of `remember` elsewhere. Remember an idempotency key.
 insert into idempotency_keys (scope, key, fingerprint, run_id, created_at)
 values (:scope, :key, :fingerprint, :run_id, :now);
 
@@ -164,13 +177,15 @@ from runs join threads on threads.thread_id = runs.thread_id
 where runs.run_id = :run_id and runs.thread_id = :thread_id;
 
 -- name: count_crashes
--- How often a server went down with a run, without having let go of it.
+-- Differs: part of `claim_run` elsewhere. How often a server went down with a run, without having let go of it.
 select count(*) from journal
 where thread_id = :thread_id and run_id = :run_id and event = 'released' and detail = :detail;
 
--- name: last_move
--- The newest thing that happened to the runs of a thread.
-select max(seq) from journal where thread_id = :thread_id;
+-- name: newest_change
+-- The newest thing that happened to the runs of a thread, and its newest checkpoint.
+select
+  (select max(seq) from journal where thread_id = :thread_id),
+  (select max(checkpoint_id) from checkpoints where thread_id = :thread_id and checkpoint_ns = '');
 
 -- name: note
 -- Append to the journal.

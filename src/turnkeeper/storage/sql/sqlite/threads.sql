@@ -14,7 +14,7 @@ returning thread_id;
 
 -- name: thread_head
 -- What admitting or finishing a run needs to know of its thread.
-select metadata, temporary, (select status from runs where run_id = threads.last_run),
+select metadata, temporary, last_status,
   not exists (select 1 from checkpoints where checkpoints.thread_id = threads.thread_id and checkpoint_ns = ''),
   rest, interrupts <> '{}',
   exists (select 1 from runs where runs.thread_id = threads.thread_id and carry = 1)
@@ -28,19 +28,20 @@ set metadata = :metadata, ttl = coalesce(:ttl, ttl), updated_at = :now
 where thread_id = :thread_id;
 
 -- name: touch_thread
--- A run was admitted: the thread changed, and it carries the graph and assistant it last ran with.
+-- Differs: part of `admit_run` elsewhere. A run was admitted: the thread changed, and it carries the graph and assistant it last ran with.
 update threads set metadata = :metadata, updated_at = :now where thread_id = :thread_id;
 
 -- name: set_state
--- A run ended or the state was edited: the newest state as clients see it.
+-- A run ended: the newest state as clients see it.
 update threads
 set state_values = coalesce(:values, state_values), interrupts = :interrupts, rest = :rest, error = :error,
-    last_run = coalesce(:last_run, last_run), updated_at = :now, state_updated_at = :now
+    last_run = :last_run, last_status = :last_status, updated_at = :now, state_updated_at = :now
 where thread_id = :thread_id
 returning thread_id;
 
 -- name: publish_state
 -- Show a state that was read outside a run, unless it is not the newest any more or a run is about to write a newer one.
+-- It is not what the last run left; how that ended still matters for what comes next.
 update threads
 set state_values = :values, interrupts = :interrupts, rest = :rest, error = null, last_run = null, updated_at = :now,
     state_updated_at = :now
@@ -62,8 +63,8 @@ select run_id, event, attempt, detail, at from journal where thread_id = :thread
 
 -- name: copy_thread
 -- A new thread with another's state; its runs stay behind.
-insert into threads (thread_id, metadata, config, state_values, interrupts, error, rest, created_at, updated_at, state_updated_at)
-select :copy_id, metadata, config, state_values, interrupts, error, rest, :now, :now, :now
+insert into threads (thread_id, metadata, config, state_values, interrupts, error, rest, last_status, created_at, updated_at, state_updated_at)
+select :copy_id, metadata, config, state_values, interrupts, error, rest, last_status, :now, :now, :now
 from threads
 where thread_id = :thread_id
 returning thread_id;

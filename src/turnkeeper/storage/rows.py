@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from turnkeeper.lifecycle import RestStatus, RunStatus, thread_status
-from turnkeeper.types import EMPTY, NULL, Assistant, Carried, Claimed, Ended, Run, Thread
+from turnkeeper.types import EMPTY, NULL, Assistant, AssistantVersion, Carried, Claimed, Ended, Run, Thread
 
 Row = tuple[Any, ...]
 Columns = dict[str, Any]
@@ -78,6 +78,22 @@ def assistant(row: Row) -> Assistant:
         version=version,
         created_at=created,
         updated_at=updated,
+    )
+
+
+def assistant_version(row: Row) -> AssistantVersion:
+    """A row of `list_versions`."""
+    assistant_id, graph_id, name, description, config, context, metadata, version, created = row
+    return AssistantVersion(
+        assistant_id=assistant_id,
+        graph_id=graph_id,
+        name=name,
+        description=description,
+        config=raw(config),
+        context=raw(context),
+        metadata=raw(metadata),
+        version=version,
+        created_at=created,
     )
 
 

@@ -1,0 +1,190 @@
+"""The queue of every thread: admission, claims and reads of runs. How runs stop and end is in `endings`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from psycopg import Connection
+
+from turnkeeper import lifecycle
+from turnkeeper.contracts import Signals
+from turnkeeper.errors import NotFound
+from turnkeeper.lifecycle import CancelAction
+from turnkeeper.storage import rows
+from turnkeeper.storage.postgres import carrying, endings, leases, threads
+from turnkeeper.storage.postgres.admission import Admission
+from turnkeeper.storage.postgres.database import Database, in_transaction
+from turnkeeper.storage.postgres.leases import Lease
+from turnkeeper.storage.postgres.statements import load
+from turnkeeper.storage.stopping import CRASHED, LOST, Active, Stop
+from turnkeeper.types import Admitted, Claimed, Claims, Clock, Ended, Outcome, Run, RunRequest, Stopped, timestamp
+
+SQL = load("runs")
+
+
+class PostgresRuns:
+    """Implements `contracts.RunStore`."""
+
+    def __init__(self, database: Database, clock: Clock, lease: Lease) -> None:
+        """`lease`: of the workers of this process."""
+        self._lease = lease
+        self._database = database
+        self._clock = clock
+        self._latest = 0.0
+        """When the newest run that need not wait was admitted: it is due, also if the clock has been set back since."""
+
+    async def admit(self, requests: Sequence[RunRequest], signals: Signals) -> list[Admitted]:
+        """See the contract."""
+        now = self._clock()
+        self._latest = max(self._latest, *(request.due_at for request in requests if request.due_at <= now), 0.0)
+        admissions: list[Admission] = []
+
+        def job(connection: Connection) -> list[Admitted]:
+            for given_up in admissions[-1:]:
+                given_up.done(None)
+            admissions.append(Admission(signals, self._lease, now))
+            return admissions[-1].admit_all(connection, requests)
+
+        def done(admitted: list[Admitted] | None) -> None:
+            for admission in admissions[-1:]:
+                admission.done(admitted)
+
+        return await self._database.transact(job, done)
+
+    async def claim(self, limit: int) -> Claims:
+        """See the contract."""
+        now = self._clock()
+        lease = self._lease.columns(now)
+        due = max(now, self._latest)
+        return await self._database.run(lambda connection: _claim(connection, due, limit, lease))
+
+    async def finish(self, run_id: str, attempt: int, outcome: Outcome) -> Ended:
+        """See the contract."""
+        now = timestamp(self._clock())
+        finish = in_transaction(lambda connection: endings.finish(connection, run_id, attempt, outcome, now))
+
+        def job(connection: Connection) -> Ended:
+            return endings.end(connection, run_id, attempt, outcome, now) or finish(connection)
+
+        return await self._database.run(job)
+
+    async def release(self, run_id: str, attempt: int, reason: str = "server stopping") -> None:
+        """See the contract."""
+        now = timestamp(self._clock())
+        await self._database.transact(lambda connection: endings.release(connection, run_id, attempt, reason, now))
+
+    async def seal(self, run_id: str, attempt: int) -> int:
+        """See the contract."""
+        return await self._database.transact(lambda connection: endings.seal(connection, run_id, attempt))
+
+    async def recover(self) -> int:
+        """See the contract."""
+        due = self._clock()
+        return await self._database.transact(lambda connection: endings.recover(connection, due))
+
+    async def heartbeat(self) -> dict[str, tuple[int, CancelAction | None]]:
+        """Keep the runs this process executes; which it still has, each with its attempt and whether it is to stop.
+
+        A run it executes that is not among them belongs to somebody else by now, or has ended.
+        """
+        now = self._clock()
+        found = await self._database.run(lambda connection: leases.heartbeat(connection, self._lease, now))
+        return {run_id: (attempt, cancel) for run_id, attempt, cancel in found}
+
+    async def expire_leases(self) -> int:
+        """Put the runs of workers that have been silent for too long back in the queue; returns how many."""
+        now = self._clock()
+        taken = last = await self._database.transact(lambda connection: leases.expire(connection, now))
+        while last == leases.MOST:
+            last = await self._database.transact(lambda connection: leases.expire(connection, now))
+            taken += last
+        return taken
+
+    async def cancel(self, thread_id: str, run_ids: Sequence[str], action: CancelAction, reason: str) -> Stopped:
+        """See the contract."""
+
+        def find(connection: Connection) -> list[Active]:
+            connection.execute(SQL.lock_thread, {"thread_id": thread_id})
+            named = {"thread_id": thread_id, "run_ids": list(run_ids)}
+            return [Active(*row) for row in connection.execute(SQL.runs_by_ids, named).fetchall()]
+
+        return await self._stop(find, action, reason)
+
+    async def cancel_by_status(self, status: str, action: CancelAction, reason: str) -> Stopped:
+        """See the contract."""
+
+        def find(connection: Connection) -> list[Active]:
+            sought = {"status": status, "thread_ids": endings.lock_with(connection, status)}
+            return [Active(*row) for row in connection.execute(SQL.runs_by_status, sought).fetchall()]
+
+        return await self._stop(find, action, reason)
+
+    async def cancel_thread(self, thread_id: str, action: CancelAction, reason: str) -> Stopped:
+        """See the contract."""
+
+        def find(connection: Connection) -> list[Active]:
+            named = {"thread_id": thread_id, "limit": None}
+            connection.execute(SQL.lock_thread, named)
+            return [Active(*row) for row in connection.execute(SQL.runs_of_thread, named).fetchall()]
+
+        return await self._stop(find, action, reason)
+
+    async def get(self, thread_id: str, run_id: str) -> Run:
+        """See the contract."""
+        named = {"run_id": run_id, "thread_id": thread_id}
+        row = await self._database.run(lambda connection: connection.execute(SQL.get_run, named).fetchone())
+        if row is None:
+            raise _missing()
+        return rows.run(row)
+
+    async def of_thread(self, thread_id: str, *, status: str | None, limit: int, offset: int) -> list[Run]:
+        """See the contract."""
+        parameters = {"thread_id": thread_id, "status": status, "limit": limit, "offset": offset}
+
+        def job(connection: Connection) -> list[Run]:
+            with connection.pipeline():
+                thread = threads.ask(connection, thread_id)
+                found = connection.execute(SQL.list_runs, parameters)
+            threads.answer(thread, thread_id)
+            return [rows.run(row) for row in found]
+
+        return await self._database.run(job)
+
+    async def end(self, thread_id: str, run_id: str) -> Ended | None:
+        """See the contract."""
+        named = {"thread_id": thread_id, "run_id": run_id}
+        row = await self._database.run(lambda connection: connection.execute(SQL.run_end, named).fetchone())
+        if row is None:
+            raise _missing()
+        ended = rows.end(row)
+        return None if ended.status in lifecycle.ACTIVE else ended
+
+    async def delete(self, thread_id: str, run_id: str) -> None:
+        """See the contract."""
+        now = timestamp(self._clock())
+        await self._database.transact(lambda connection: endings.delete(connection, thread_id, run_id, now))
+
+    async def _stop(self, find: Callable[[Connection], list[Active]], action: CancelAction, reason: str) -> Stopped:
+        how = Stop(action=action, reason=reason, now=timestamp(self._clock()))
+        return await self._database.transact(lambda connection: endings.stop(connection, find(connection), how))
+
+
+def _claim(connection: Connection, due: float, limit: int, lease: dict[str, Any]) -> Claims:
+    taken: list[Claimed] = []
+    while True:
+        asked = {"due": due, "now": timestamp(due), "limit": limit - len(taken), "crashed": [CRASHED, LOST]}
+        found = connection.execute(SQL.claim_run, {**asked, **lease}).fetchall()
+        taken += [_claimed(connection, row) for row in found if row[0] is not None]
+        if not any(thread_id is not None and run_id is None for run_id, thread_id, *_ in found):
+            return Claims(taken=taken, next_due=found[0][-1])
+
+
+def _claimed(connection: Connection, row: tuple[Any, ...]) -> Claimed:
+    *_, superseded, crashes, _ = row
+    carried = carrying.still_to_carry(connection, superseded or ())
+    claimed = rows.claimed(row[:8], rows.Head(*row[8:12]), carried)
+    return msgspec.structs.replace(claimed, crashes=crashes) if crashes else claimed
+
+
+def _missing() -> NotFound:
+    return NotFound("Run not found")

@@ -1,0 +1,53 @@
+"""Everything the servers keep, in one PostgreSQL database."""
+
+import time
+
+from turnkeeper.storage.postgres.assistants import PostgresAssistants
+from turnkeeper.storage.postgres.checkpoint_puts import Owner
+from turnkeeper.storage.postgres.checkpoints import Saver
+from turnkeeper.storage.postgres.database import Database
+from turnkeeper.storage.postgres.edits import Edit
+from turnkeeper.storage.postgres.events import PostgresEvents
+from turnkeeper.storage.postgres.items import Items
+from turnkeeper.storage.postgres.leases import Lease
+from turnkeeper.storage.postgres.retention import Retention
+from turnkeeper.storage.postgres.runs import PostgresRuns
+from turnkeeper.storage.postgres.threads import PostgresThreads
+from turnkeeper.types import Claimed, Clock
+
+
+class PostgresStorage:
+    """Implements `contracts.Storage`."""
+
+    def __init__(self, uri: str, clock: Clock = time.time, *, connections: int = 8, lease: Lease | None = None) -> None:
+        """`uri` as libpq takes it; `connections` is the most this process opens; `lease` is that of its workers."""
+        self._database = Database(uri, connections)
+        self._saver = Saver(self._database)
+        self.runs = PostgresRuns(self._database, clock, lease or Lease())
+        self.threads = PostgresThreads(self._database, clock)
+        self.assistants = PostgresAssistants(self._database, clock)
+        self.items = Items(self._database)
+        self.events = PostgresEvents(self._database)
+        self._retention = Retention(self._database)
+
+    def run_checkpointer(self, claimed: Claimed, *, deferred: bool, author: str | None = None) -> Saver:
+        """See the contract. Deferred puts are waited for like others: whether that is slower has to be seen."""
+        owner = Owner(claimed.run_id, claimed.attempt)
+        return self._saver.for_run(author or claimed.run_id, owner, fresh=deferred and claimed.fresh)
+
+    def thread_checkpointer(self, thread_id: str) -> Saver:
+        """See the contract."""
+        return Saver(self._database, edit=Edit(thread_id))
+
+    async def purge(self, now: float) -> int:
+        """See the contract."""
+        return await self._retention.purge(now) + await self.items.sweep(now)
+
+    def open(self) -> None:
+        """See the contract."""
+        self._database.open()
+
+    def close(self) -> None:
+        """See the contract."""
+        self.events.close()
+        self._database.close()

@@ -1,0 +1,39 @@
+"""What one run asks of the database."""
+
+from typing import TypedDict
+
+import pytest
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph import START, StateGraph
+
+from tests.conformance.conftest import Kit
+from tests.conformance.test_runs import DONE, Places
+
+
+class State(TypedDict):
+    numbers: list[int]
+
+
+def count(state: State) -> State:
+    return {"numbers": [*state["numbers"], 1]}
+
+
+async def test_a_run_of_one_node_changes_the_database_few_times(kit: Kit) -> None:
+    most = kit.backend.most_writes
+    if most is None:
+        pytest.skip("statements of this backend make no round trips")
+    graph = StateGraph(State)
+    graph.add_node("count", count)
+    graph.add_edge(START, "count")
+    kit.signals = places = Places(1)
+    thread_id = await kit.thread()
+    config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
+
+    with kit.backend.count_writes() as sent:
+        await kit.admit(thread_id)
+        [claimed] = places.started
+        compiled = graph.compile(checkpointer=kit.storage.run_checkpointer(claimed, deferred=True))
+        await compiled.ainvoke({"numbers": []}, config, durability="exit")
+        await kit.storage.runs.finish(claimed.run_id, claimed.attempt, DONE)
+
+    assert 1 <= len(sent) <= most, sent
