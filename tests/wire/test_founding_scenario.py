@@ -34,6 +34,10 @@ def turn(city: str) -> list[list[str]]:
     ]
 
 
+CUT_SHORT = [*turn("sf")[:2], ["tool", "Interrupted before it finished."]]
+"""A turn that was interrupted while its tool was at work: providers refuse a tool call without an answer."""
+
+
 @dataclass(frozen=True)
 class Story:
     """How it ended. A status is `None` for a run that is gone or was refused."""
@@ -47,7 +51,7 @@ class Story:
 EXPECTED = {
     "reject": Story(["success", None], turn("sf"), [], "idle"),
     "enqueue": Story(["success", "success"], turn("sf") + turn("nyc"), [], "idle"),
-    "interrupt": Story(["interrupted", "success"], turn("sf")[:2] + turn("nyc"), [], "idle"),
+    "interrupt": Story(["interrupted", "success"], CUT_SHORT + turn("nyc"), [], "idle"),
     "rollback": Story([None, "success"], turn("nyc"), [], "idle"),
 }
 

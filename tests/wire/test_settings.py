@@ -1,40 +1,36 @@
 """What a setting changes. Each test has a server of its own."""
 
-from pathlib import Path
-
 from langgraph_sdk import get_client
 
-from tests.wire.live import Live
+from tests.nursery import Start
 from tests.wire.talk import Talk
 from tests.wire.test_founding_scenario import FIRST, SECOND, told, turn
 
 
-async def test_providers_accept_a_conversation_whose_open_tool_calls_are_answered(tmp_path: Path) -> None:
-    with Live(tmp_path, TURNKEEPER_DANGLING_TOOL_CALLS="answer") as server:
-        async with get_client(url=server.url, api_key=None) as client:
-            talk = Talk(client, server.gates, (await client.threads.create())["thread_id"])
-            talk.hold("sf.tool")
-            await talk.say("", graph="agent", input=FIRST)
-            await talk.started("sf.tool")
-            second = await talk.say("", "interrupt", graph="agent", input=SECOND)
-            await talk.end_of(second)
-            messages = (await talk.state())["values"]["messages"]
+async def test_open_tool_calls_may_be_left_as_they_are(start: Start) -> None:
+    live = start(TURNKEEPER_DANGLING_TOOL_CALLS="keep")
+    async with get_client(url=live.url, api_key=None) as client:
+        talk = Talk(client, live.gates, (await client.threads.create())["thread_id"])
+        talk.hold("sf.tool")
+        await talk.say("", graph="agent", input=FIRST)
+        await talk.started("sf.tool")
+        second = await talk.say("", "interrupt", graph="agent", input=SECOND)
+        await talk.end_of(second)
+        messages = (await talk.state())["values"]["messages"]
 
-    cut = [*turn("sf")[:2], ["tool", "Interrupted before it finished."]]
-    assert told(messages) == cut + turn("nyc")
-    assert messages[2]["tool_call_id"] == messages[1]["tool_calls"][0]["id"]
+    assert told(messages) == turn("sf")[:2] + turn("nyc")
 
 
-async def test_the_threads_timeline_says_which_run_superseded_which(tmp_path: Path) -> None:
-    with Live(tmp_path, TURNKEEPER_QUEUED_ON_INTERRUPT="keep") as server:
-        async with get_client(url=server.url, api_key=None) as client:
-            talk = Talk(client, server.gates, (await client.threads.create())["thread_id"])
-            talk.hold("A.n1")
-            runs = [await talk.say("A"), await talk.say("B")]
-            await talk.started("A.n1")
-            runs.append(await talk.say("C", "interrupt"))
-            await talk.end_of(*runs)
-            story = await client.http.get(f"/turnkeeper/threads/{talk.thread_id}/timeline")
+async def test_the_threads_timeline_says_which_run_superseded_which(start: Start) -> None:
+    live = start(TURNKEEPER_QUEUED_ON_INTERRUPT="keep")
+    async with get_client(url=live.url, api_key=None) as client:
+        talk = Talk(client, live.gates, (await client.threads.create())["thread_id"])
+        talk.hold("A.n1")
+        runs = [await talk.say("A"), await talk.say("B")]
+        await talk.started("A.n1")
+        runs.append(await talk.say("C", "interrupt"))
+        await talk.end_of(*runs)
+        story = await client.http.get(f"/turnkeeper/threads/{talk.thread_id}/timeline")
 
     first, second, third = story["runs"]
     assert [run["run_id"] for run in story["runs"]] == runs

@@ -30,7 +30,8 @@ async def test_a_thread_that_never_ran_has_an_empty_state(client: LangGraphClien
         }  # fmt: skip
         assert (await http.get(f"/threads/{thread}/state")).json() == expected
         at = await http.post(f"/threads/{thread}/state/checkpoint", json={"checkpoint": {"thread_id": thread}})
-        assert at.json() == expected
+        address = {"thread_id": thread, "checkpoint_ns": "", "checkpoint_id": None}
+        assert at.json() == {**expected, "checkpoint": address, "metadata": {"thread_id": thread}}
         assert await client.threads.get_history(thread) == []
 
 
