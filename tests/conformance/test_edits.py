@@ -8,7 +8,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import empty_checkpoint
 
 from tests.conformance.conftest import Kit
-from turnkeeper.errors import Conflict
+from turnkeeper.errors import Conflict, NotFound
 from turnkeeper.types import Outcome
 
 Write = Callable[[str], None]
@@ -85,3 +85,15 @@ async def test_edits_of_different_threads_do_not_disturb_each_other(kit: Kit) ->
     for write in writes:
         write("fine")
     assert [kit.said(thread_id) for thread_id in threads] == ["fine", "fine"]
+
+
+@pytest.mark.parametrize("empty", [True, False])
+async def test_an_edit_of_a_thread_that_was_deleted_meanwhile_leaves_nothing_behind(kit: Kit, empty: bool) -> None:
+    thread_id = await kit.thread()
+    if not empty:
+        edit(kit, thread_id)("before")
+    write = edit(kit, thread_id)
+    await kit.storage.threads.delete(thread_id)
+    with pytest.raises(NotFound):
+        write("after")
+    assert kit.storage.thread_checkpointer(thread_id).get_tuple({"configurable": {"thread_id": thread_id}}) is None

@@ -123,7 +123,7 @@ class Worker:
         finally:
             del self._attempts[claimed.run_id]
             was_full = self._places.give_back(1)
-        if was_full or (ended is not None and ended.more):
+        if was_full or ended is None or ended.more:
             self._work.set()
 
     def _cancel(self, run_ids: Sequence[str]) -> None:

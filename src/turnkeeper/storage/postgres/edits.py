@@ -3,6 +3,7 @@
 from psycopg import Connection
 
 from turnkeeper.errors import Conflict
+from turnkeeper.storage.postgres import threads
 from turnkeeper.storage.postgres.statements import load
 from turnkeeper.storage.preconditions import BUSY
 
@@ -13,6 +14,7 @@ class Edit:
     """One edit: what it has seen of its thread, compared with what is there whenever it writes."""
 
     def __init__(self, thread_id: str) -> None:
+        self._thread_id = thread_id
         self._thread = {"thread_id": thread_id, "limit": 1}
         self._seen: tuple[int | None, str | None] | None = None
 
@@ -24,9 +26,11 @@ class Edit:
     def guard(self, connection: Connection) -> None:
         """Raise `Conflict` while the thread is busy, and when somebody else has changed it since it was read.
 
-        Until the transaction ends no run of the thread is admitted or starts.
+        Raise `NotFound` when it was deleted meanwhile. Until the transaction ends no run of the thread is admitted or
+        starts.
         """
-        connection.execute(SQL.lock_thread, self._thread)
+        if connection.execute(SQL.lock_thread, self._thread).fetchone() is None:
+            raise threads.missing(self._thread_id)
         if connection.execute(SQL.runs_of_thread, self._thread).fetchone() is not None:
             raise Conflict(BUSY)
         if self._seen is not None and self._seen != self._newest(connection):

@@ -78,7 +78,7 @@ class PostgresThreads:
             connection.execute(RUNS.lock_thread, {"thread_id": thread_id})
             stopped = _bury(connection, thread_id, now)
             if not remove(connection, thread_id):
-                raise _missing(thread_id)
+                raise missing(thread_id)
             return stopped
 
         return await self._database.transact(job)
@@ -90,7 +90,7 @@ class PostgresThreads:
         def job(connection: Connection) -> Thread:
             connection.execute(RUNS.lock_thread, named)
             if connection.execute(SQL.copy_thread, named).fetchone() is None:
-                raise _missing(thread_id)
+                raise missing(thread_id)
             checkpoint_removal.copy_thread(connection, thread_id, copy_id)
             return fetch(connection, copy_id)
 
@@ -160,7 +160,7 @@ def answer(asked: Cursor[Any], thread_id: str) -> Thread:
     """The thread that was asked for. Raises `NotFound`."""
     row = asked.fetchone()
     if row is None:
-        raise _missing(thread_id)
+        raise missing(thread_id)
     return rows.thread(row)
 
 
@@ -213,5 +213,6 @@ def _bury(connection: Connection, thread_id: str, now: str) -> Stopped:
     )
 
 
-def _missing(thread_id: str) -> NotFound:
+def missing(thread_id: str) -> NotFound:
+    """The refusal where a thread does not exist."""
     return NotFound(f"Thread with ID {thread_id} not found")

@@ -5,8 +5,10 @@ import sqlite3
 from turnkeeper.errors import Conflict
 from turnkeeper.storage.preconditions import BUSY
 from turnkeeper.storage.queries import load
+from turnkeeper.storage.sqlite import threads
 
 SQL = load("sqlite", "runs")
+THREADS = load("sqlite", "threads")
 
 
 class Edit:
@@ -22,7 +24,12 @@ class Edit:
             self.wrote(connection)
 
     def guard(self, connection: sqlite3.Connection) -> None:
-        """Raise `Conflict` while the thread is busy, and when somebody else has changed it since it was read."""
+        """Raise `Conflict` while the thread is busy, and when somebody else has changed it since it was read.
+
+        Raise `NotFound` when it was deleted meanwhile.
+        """
+        if connection.execute(THREADS.thread_head, self._thread).fetchone() is None:
+            raise threads.missing(self._thread["thread_id"])
         if connection.execute(SQL.runs_of_thread, self._thread).fetchone() is not None:
             raise Conflict(BUSY)
         if self._seen is not None and self._seen != self._newest(connection):

@@ -74,7 +74,7 @@ class SqliteThreads:
         def job(connection: sqlite3.Connection) -> Stopped:
             stopped = _bury(connection, thread_id, now)
             if not remove(connection, thread_id):
-                raise _missing(thread_id)
+                raise missing(thread_id)
             return stopped
 
         return await self._database.write(job)
@@ -88,7 +88,7 @@ class SqliteThreads:
                 SQL.copy_thread, {"thread_id": thread_id, "copy_id": copy_id, "now": now}
             ).fetchone()
             if copied is None:
-                raise _missing(thread_id)
+                raise missing(thread_id)
             checkpoint_removal.copy_thread(connection, thread_id, copy_id)
             return fetch(connection, copy_id)
 
@@ -152,7 +152,7 @@ def fetch(connection: sqlite3.Connection, thread_id: str) -> Thread:
     """One thread. Raises `NotFound`."""
     row = connection.execute(SQL.get_thread, {"thread_id": thread_id}).fetchone()
     if row is None:
-        raise _missing(thread_id)
+        raise missing(thread_id)
     return rows.thread(row)
 
 
@@ -196,5 +196,6 @@ def _state(thread_id: str, outcome: Outcome, now: str) -> dict[str, str | None]:
     }
 
 
-def _missing(thread_id: str) -> NotFound:
+def missing(thread_id: str) -> NotFound:
+    """The refusal where a thread does not exist."""
     return NotFound(f"Thread with ID {thread_id} not found")
