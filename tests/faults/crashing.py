@@ -16,7 +16,8 @@ from typing import Any
 
 import httpx
 
-from tests.faults.nursery import Forked, Nursery
+from tests.faults.conftest import APP
+from tests.nursery import Forked, Nursery
 from tests.wire.live import POLL, free_port
 
 PATIENCE = 30.0
@@ -195,7 +196,7 @@ class Session:
     def boot(self) -> Forked:
         """Start a server; it is not ready yet."""
         self.boots += 1
-        return self.nursery.start(self.folder, self.port, BOOT=str(self.boots), **ENVIRON)
+        return self.nursery.start(self.folder, self.port, APP, BOOT=str(self.boots), **ENVIRON)
 
     @contextmanager
     def talking(self) -> Generator[None]:

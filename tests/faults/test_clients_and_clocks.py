@@ -10,12 +10,12 @@ import httpx
 import msgspec
 import pytest
 
-from tests.faults.conftest import Start
+from tests.nursery import Start
 from tests.wire.live import DEADLINE
 from tests.wire.talk import Talk, whole
 from turnkeeper.contracts import Signals
 from turnkeeper.storage.sqlite.storage import SqliteStorage
-from turnkeeper.stream.local import LocalSignals
+from turnkeeper.stream.signals import LocalSignals
 from turnkeeper.types import Assistant, Composed, NewThread, Outcome, Preconditions, RunRequest, Supersession, uuid7
 
 

@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from tests.faults.crashing import PATIENCE, Session
-from tests.faults.nursery import Nursery
 from tests.faults.verdict import judge
+from tests.nursery import Nursery
 
 KILLS = 10
 """Kill points of one seed."""

@@ -3,8 +3,6 @@
 import asyncio
 import resource
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager
@@ -14,8 +12,8 @@ import httpx
 import pytest
 from langgraph_sdk import get_client
 
-from tests.faults.conftest import Start
-from tests.faults.nursery import APP, Forked
+from tests.faults.conftest import APP
+from tests.nursery import Forked, Nursery, Start
 from tests.wire.live import DEADLINE, free_port
 from tests.wire.talk import Talk, whole
 
@@ -92,28 +90,23 @@ async def refused(live: Forked) -> None:
 # --- Files ------------------------------------------------------------------------------------------------------------
 
 
-def serve(database: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "turnkeeper", "serve", "-c", str(APP), "--port", str(free_port())]
-    return subprocess.run(
-        [*command, "--db", str(database)],
-        cwd=APP.parent,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+def refusal(nursery: Nursery, folder: Path) -> str:
+    """What a server says that does not start with the database it finds."""
+    log = folder / "server.log"
+    said = log.read_text()
+    refused = nursery.start(folder, free_port(), APP)
+    assert refused.process.wait(DEADLINE) == 1
+    return log.read_text().removeprefix(said)
 
 
-def test_a_database_another_server_has_open_is_refused(start: Start) -> None:
-    live = start()
-    refusal = serve(live.folder / "turnkeeper.db")
-    assert refusal.returncode == 1
-    assert "another Turnkeeper server has it open" in refusal.stdout + refusal.stderr
-    assert "Traceback" not in refusal.stderr
+def test_a_database_another_server_has_open_is_refused(start: Start, nursery: Nursery) -> None:
+    said = refusal(nursery, start().folder)
+    assert "another Turnkeeper server has it open" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("damage", ["no database", "half of it", "torn in the middle"])
-def test_a_damaged_database_is_refused_with_clear_words(start: Start, damage: str) -> None:
+def test_a_damaged_database_is_refused_with_clear_words(start: Start, nursery: Nursery, damage: str) -> None:
     live = start()
     with httpx.Client(base_url=live.url, timeout=DEADLINE) as http:
         for _ in range(30):
@@ -130,8 +123,6 @@ def test_a_damaged_database_is_refused_with_clear_words(start: Start, damage: st
         case _:
             middle = 4096 * 2
             path.write_bytes(content[:middle] + b"\xff" * (len(content) - middle * 2) + content[-middle:])
-    refusal = serve(path)
-    said = refusal.stdout + refusal.stderr
-    assert refusal.returncode == 1, said
+    said = refusal(nursery, live.folder)
     assert "cannot be used" in said
     assert "Traceback" not in said

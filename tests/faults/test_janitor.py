@@ -6,8 +6,7 @@ from contextlib import closing
 
 import httpx
 
-from tests.faults.conftest import Start
-from tests.faults.nursery import Forked
+from tests.nursery import Forked, Start
 from tests.wire.live import DEADLINE, POLL
 
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from langgraph_sdk.client import LangGraphClient
 
-from tests.faults.conftest import Start
+from tests.nursery import Start
 from tests.wire.live import DEADLINE
 from tests.wire.talk import Talk, whole
 
@@ -100,12 +100,12 @@ async def test_memory_returns_after_big_states(start: Start) -> None:
     async with httpx.AsyncClient(base_url=live.url, timeout=DEADLINE) as http:
 
         async def once() -> int:
-            body = {"assistant_id": "heavy", "input": {"tag": "light", "size": 50_000_000}}
+            body = {"assistant_id": "heavy", "input": {"tag": "light", "size": 20_000_000}}
             assert (await http.post("/runs/wait", json=body)).status_code == 200
             return resident(live.process.pid)
 
         sizes = [await once() for _ in range(6)]
-    assert sizes[-1] < sizes[1] + 100_000_000, sizes
+    assert sizes[-1] < sizes[1] + 40_000_000, sizes
 
 
 def resident(pid: int) -> int:

@@ -9,8 +9,7 @@ import httpx
 import pytest
 from langgraph_sdk import get_client, get_sync_client
 
-from tests.faults.conftest import Start
-from tests.faults.nursery import Forked
+from tests.nursery import Forked, Start
 from tests.wire.live import DEADLINE
 from tests.wire.talk import Talk, whole
 

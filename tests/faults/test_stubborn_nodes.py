@@ -8,8 +8,7 @@ import httpx
 import pytest
 from langgraph_sdk.client import LangGraphClient
 
-from tests.faults.conftest import Start
-from tests.faults.nursery import Forked
+from tests.nursery import Forked, Start
 from tests.wire.live import DEADLINE, POLL
 from tests.wire.talk import Talk, whole
 from turnkeeper.lifecycle import CancelAction

@@ -1,22 +1,25 @@
 """One server for all tests here that do not need one of their own."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.interleaving.driver import APP, Line, new_line
 from tests.interleaving.sockets import Http
-from tests.wire.live import Live
+from tests.nursery import Forked, Nursery
+from tests.wire.live import Live, free_port
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
+def app() -> Path:
+    return APP
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with Live(tmp_path_factory.mktemp("interleaving"), config=APP, TURNKEEPER_CANCEL_GRACE="2") as live:
+def server(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
+    folder = tmp_path_factory.mktemp("interleaving")
+    with nursery.start(folder, free_port(), APP, TURNKEEPER_CANCEL_GRACE="2") as live:
         yield live
 
 
@@ -28,13 +31,3 @@ def http(server: Live) -> Http:
 @pytest.fixture
 async def line(http: Http, server: Live) -> Line:
     return await new_line(http, server)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Show what the server said during a test that failed."""
-    report = yield
-    live = getattr(item, "funcargs", {}).get("server")
-    if call.when == "call" and report.failed and isinstance(live, Live):
-        report.sections.append(("server log", live.log.read_text()[-4000:]))
-    return report

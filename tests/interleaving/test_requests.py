@@ -10,7 +10,8 @@ import pytest
 
 from tests.interleaving.driver import APP, NODES, Line, journal, new_line, on_disk
 from tests.interleaving.sockets import Answer, Http
-from tests.wire.live import Live
+from tests.nursery import Nursery, Start
+from tests.wire.live import Live, free_port
 
 BODY = {"assistant_id": "talk", "input": {"tag": "A", "said": ["A"]}}
 
@@ -109,20 +110,18 @@ async def test_a_refused_request_does_not_use_up_its_key(line: Line) -> None:
     assert (await line.values())["said"] == ["A", "A"]
 
 
-async def test_a_key_outlives_a_crash(tmp_path: object) -> None:
-    folder: object = tmp_path
-    with Live(folder, config=APP) as first:  # type: ignore[arg-type]
-        line = await new_line(Http(first.port), first)
-        line.hold("A.n2")
-        made = run_of(await send(line, "k"))
-        await line.at("A.n2")
-        first.kill()
+async def test_a_key_outlives_a_crash(start: Start) -> None:
+    live = start()
+    line = await new_line(Http(live.port), live)
+    line.hold("A.n2")
+    made = run_of(await send(line, "k"))
+    await line.at("A.n2")
+    live.kill()
     line.let("A.n2")
-    with Live(folder, config=APP) as second:  # type: ignore[arg-type]
-        line.http = Http(second.port)
-        assert run_of(await send(line, "k")) == made
-        await line.end_of(made)
-        assert await line.values() == {"tag": "A", "said": ["A"], "steps": [f"A.{node}" for node in NODES]}
+    start()
+    assert run_of(await send(line, "k")) == made
+    await line.end_of(made)
+    assert await line.values() == {"tag": "A", "said": ["A"], "steps": [f"A.{node}" for node in NODES]}
 
 
 # --- A run id of the client's own -------------------------------------------------------------------------------------
@@ -232,10 +231,10 @@ async def test_of_two_answers_to_one_question_the_second_is_an_input_of_its_own(
 
 
 @pytest.fixture(scope="module")
-def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def narrow(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A server on whose threads three runs may wait, none longer than a second."""
     limits = {"TURNKEEPER_MAX_QUEUED_PER_THREAD": "3", "TURNKEEPER_RUN_TIMEOUT": "0.5"}
-    with Live(tmp_path_factory.mktemp("narrow"), config=APP, **limits) as live:
+    with nursery.start(tmp_path_factory.mktemp("narrow"), free_port(), APP, **limits) as live:
         yield live
 
 

@@ -3,13 +3,11 @@
 import asyncio
 import random
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.interleaving.driver import (
-    APP,
     NODES,
     Line,
     assert_in_order,
@@ -18,12 +16,18 @@ from tests.interleaving.driver import (
     new_line,
 )
 from tests.interleaving.sockets import Http
+from tests.nursery import Start
 from tests.wire.live import POLL, Live
 
 STRATEGIES = ("reject", "enqueue", "interrupt", "rollback")
 THREADS, INPUTS = 50, 20
 
 pytestmark = pytest.mark.timeout(120)
+
+
+def some_seeds(first: int, *others: int) -> pytest.MarkDecorator:
+    """One in every run of the tests, the others when there is time."""
+    return pytest.mark.parametrize("seed", [first, *(pytest.param(seed, marks=pytest.mark.long) for seed in others)])
 
 
 async def type_away(line: Line, dice: random.Random, strategies: tuple[str, ...], **options: Any) -> None:
@@ -51,9 +55,18 @@ async def storm(http: Http, server: Live, seed: int, strategies: tuple[str, ...]
     """Fifty threads at once; returns when the last input of each has been answered."""
     dice = random.Random(seed)
     lines = await open_lines(http, server)
-    await asyncio.gather(*(type_away(line, random.Random(dice.random()), strategies, **options) for line in lines))
+    typing = [
+        type_away(line, random.Random(dice.random()), strategies, **of_thread(number, options))
+        for number, line in enumerate(lines)
+    ]
+    await asyncio.gather(*typing)
     await asyncio.gather(*(line.end_of(line.accepted[-1].run_id) for line in lines))
     return lines
+
+
+def of_thread(number: int, options: dict[str, Any]) -> dict[str, Any]:
+    """Of an option with several values each thread gets one."""
+    return {name: given[number % len(given)] if isinstance(given, list) else given for name, given in options.items()}
 
 
 async def open_lines(http: Http, server: Live) -> list[Line]:
@@ -84,7 +97,7 @@ async def check(line: Line, graph: str = "talk") -> dict[str, Any]:
     return values
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@some_seeds(1, 2)
 async def test_in_a_storm_of_all_strategies_turns_are_kept_and_only_what_was_taken_back_is_lost(
     http: Http, server: Live, seed: int
 ) -> None:
@@ -94,7 +107,7 @@ async def test_in_a_storm_of_all_strategies_turns_are_kept_and_only_what_was_tak
         assert values["said"] == [said.tag for said in line.accepted if said.run_id not in lost]
 
 
-@pytest.mark.parametrize("seed", [3, 4])
+@some_seeds(3, 4)
 async def test_in_a_storm_of_interrupts_all_that_was_typed_is_in_the_state_once_and_in_order(
     http: Http, server: Live, seed: int
 ) -> None:
@@ -103,11 +116,8 @@ async def test_in_a_storm_of_interrupts_all_that_was_typed_is_in_the_state_once_
         assert (await check(line))["said"] == [said.tag for said in line.accepted]
 
 
-@pytest.mark.parametrize("durability", ["sync", "exit"])
-async def test_what_was_typed_is_kept_whenever_checkpoints_are_written(
-    http: Http, server: Live, durability: str
-) -> None:
-    for line in await storm(http, server, 5, ("interrupt", "enqueue"), durability=durability):
+async def test_what_was_typed_is_kept_whenever_checkpoints_are_written(http: Http, server: Live) -> None:
+    for line in await storm(http, server, 5, ("interrupt", "enqueue"), durability=["sync", "exit"]):
         assert (await check(line))["said"] == [said.tag for said in line.accepted]
 
 
@@ -135,29 +145,28 @@ async def test_in_a_storm_of_rollbacks_only_the_last_input_and_finished_ones_are
         assert values["steps"] == [f"{tag}.{node}" for tag in kept for node in NODES]
 
 
-@pytest.mark.parametrize("seed", [9, 10])
-async def test_all_that_was_typed_survives_a_server_that_dies_in_a_storm(tmp_path: Path, seed: int) -> None:
+@some_seeds(9, 10)
+async def test_all_that_was_typed_survives_a_server_that_dies_in_a_storm(start: Start, seed: int) -> None:
     dice = random.Random(seed)
-    with Live(tmp_path, config=APP) as first:
-        lines = await open_lines(Http(first.port), first)
-        typing = asyncio.gather(
-            *(type_away(line, random.Random(dice.random()), ("interrupt", "enqueue")) for line in lines),
-            return_exceptions=True,
-        )
-        while sum(len(line.accepted) for line in lines) < THREADS * INPUTS // 2:
-            await asyncio.sleep(POLL)
-        first.kill()
-        failures = await typing
+    live = start()
+    lines = await open_lines(Http(live.port), live)
+    typing = asyncio.gather(
+        *(type_away(line, random.Random(dice.random()), ("interrupt", "enqueue")) for line in lines),
+        return_exceptions=True,
+    )
+    while sum(len(line.accepted) for line in lines) < THREADS * INPUTS // 2:
+        await asyncio.sleep(POLL)
+    live.kill()
+    failures = await typing
     assert all(isinstance(failure, OSError | EOFError) for failure in failures if failure is not None)
     for line in lines:
         line.note_crash()
-    with Live(tmp_path, config=APP) as second:
-        await asyncio.gather(*(go_on(line, Http(second.port)) for line in lines))
+    start()
+    await asyncio.gather(*(go_on(line) for line in lines))
 
 
-async def go_on(line: Line, http: Http) -> None:
+async def go_on(line: Line) -> None:
     """Type one thing more, after which nothing that was accepted before the crash may be missing."""
-    line.http = http
     for said in line.said:
         if said.accepted is None:
             said.accepted = await line.status(said.run_id) is not None

@@ -1,12 +1,12 @@
 """What becomes of an input that was superseded: kept or dropped, at every moment, and through a crash."""
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
-from tests.interleaving.driver import APP, NODES, Line, Note, Said, journal, new_line, on_disk
+from tests.interleaving.driver import NODES, Line, Note, Said, journal, new_line, on_disk
 from tests.interleaving.sockets import Http
+from tests.nursery import Start
 from tests.wire.live import Live
 
 Moment = Callable[[Line], Awaitable[None]]
@@ -81,40 +81,38 @@ async def test_with_drop_only_what_had_begun_is_left(line: Line, moment: Moment)
 
 
 @every_moment
-async def test_what_was_typed_survives_a_crash(tmp_path: Path, moment: Moment) -> None:
-    with Live(tmp_path, config=APP) as first:
-        line = await new_line(Http(first.port), first)
-        await moment(line)
-        line.hold("N.n1")
-        await line.say("N")
-        first.kill()
+async def test_what_was_typed_survives_a_crash(start: Start, moment: Moment) -> None:
+    live = start()
+    line = await new_line(Http(live.port), live)
+    await moment(line)
+    line.hold("N.n1")
+    await line.say("N")
+    live.kill()
     line.note_crash()
     line.let("N.n1")
-    with Live(tmp_path, config=APP) as second:
-        line.http = Http(second.port)
-        await line.end_of(line.said[-1].run_id)
-        values = await line.values()
+    start()
+    await line.end_of(line.said[-1].run_id)
+    values = await line.values()
     assert values["said"] == [said.tag for said in line.accepted]
     assert values["steps"][-3:] == [f"N.{node}" for node in NODES]
 
 
 @pytest.mark.parametrize("dies_at", ["A", "B", "N"])
-async def test_a_crash_between_two_inputs_doubles_none_and_loses_none(tmp_path: Path, dies_at: str) -> None:
-    with Live(tmp_path, config=APP) as first:
-        line = await new_line(Http(first.port), first)
-        line.hold("Z.n1", f"{dies_at}.said")
-        for tag in "ZAB":
-            await line.say(tag, "enqueue", input=may_be_held(line, tag))
-        await line.at("Z.n1")
-        await line.say("N", input=may_be_held(line, "N"))
-        await line.at(f"{dies_at}.said")
-        first.kill()
+async def test_a_crash_between_two_inputs_doubles_none_and_loses_none(start: Start, dies_at: str) -> None:
+    live = start()
+    line = await new_line(Http(live.port), live)
+    line.hold("Z.n1", f"{dies_at}.said")
+    for tag in "ZAB":
+        await line.say(tag, "enqueue", input=may_be_held(line, tag))
+    await line.at("Z.n1")
+    await line.say("N", input=may_be_held(line, "N"))
+    await line.at(f"{dies_at}.said")
+    live.kill()
     line.note_crash()
     line.let(f"{dies_at}.said")
-    with Live(tmp_path, config=APP) as second:
-        line.http = Http(second.port)
-        await line.end_of(line.said[-1].run_id)
-        values = await line.values()
+    start()
+    await line.end_of(line.said[-1].run_id)
+    values = await line.values()
     assert values["said"] == ["Z", "A", "B", "N"]
     assert values["steps"] == [f"N.{node}" for node in NODES]
 
@@ -185,15 +183,15 @@ async def test_a_rollback_may_leave_the_queue_as_it_is(line: Line) -> None:
     assert (await line.values())["said"] == ["A", "B", "N"]
 
 
-async def test_the_server_may_be_told_to_leave_queues_as_they_are(tmp_path: Path) -> None:
-    with Live(tmp_path, config=APP, TURNKEEPER_QUEUED_ON_INTERRUPT="keep") as live:
-        line = await new_line(Http(live.port), live)
-        await while_waiting(line)
-        await line.say("N", how="runs/wait")
-        assert (await line.values())["steps"] == [f"{tag}.{node}" for tag in "ABN" for node in NODES]
-        await while_waiting(other := await new_line(Http(live.port), live))
-        await other.say("N", how="runs/wait", queued_on_interrupt="cancel")
-        assert (await other.values())["steps"] == [f"N.{node}" for node in NODES]
+async def test_the_server_may_be_told_to_leave_queues_as_they_are(start: Start) -> None:
+    live = start(TURNKEEPER_QUEUED_ON_INTERRUPT="keep")
+    line = await new_line(Http(live.port), live)
+    await while_waiting(line)
+    await line.say("N", how="runs/wait")
+    assert (await line.values())["steps"] == [f"{tag}.{node}" for tag in "ABN" for node in NODES]
+    await while_waiting(other := await new_line(Http(live.port), live))
+    await other.say("N", how="runs/wait", queued_on_interrupt="cancel")
+    assert (await other.values())["steps"] == [f"N.{node}" for node in NODES]
 
 
 # --- Who superseded whom ----------------------------------------------------------------------------------------------
