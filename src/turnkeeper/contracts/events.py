@@ -86,6 +86,13 @@ class Subscription(Protocol):
         """Every frame with a greater `seq` comes, or was asked for not to come: what the listener has seen by now."""
         ...
 
+    async def ready(self) -> None:
+        """Wait until other processes know of the listener: what they tell and end from now on reaches it.
+
+        Returns after a second in any case. Without it, the listener hears late of what is told in its first moments.
+        """
+        ...
+
     async def batch(self, timeout: float) -> list[Frame]:
         """Wait up to `timeout` seconds for frames and take all there are; empty when none came or the run has ended."""
         ...

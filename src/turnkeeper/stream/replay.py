@@ -12,7 +12,7 @@ class Replay:
     """Reads a feed's past page by page."""
 
     def __init__(self, store: EventStore, feed: Feed, *, after: int, upto: int, recent: Sequence[Frame]) -> None:
-        """`recent`: the frames between `after` and `upto` that are in memory alone, oldest first."""
+        """`recent`: the frames between `after` and `upto` that may not be stored, oldest first."""
         self._store = store
         self._feed = feed
         self._after = after
@@ -27,7 +27,10 @@ class Replay:
         self._after = self._upto if self.done else stored[-1].seq
         count = sum(frame.seq <= self._after for frame in self._recent)
         recent, self._recent = self._recent[:count], self._recent[count:]
-        return sorted([*stored, *recent], key=_place) if recent else stored
+        if not recent:
+            return stored
+        known = {frame.seq for frame in stored}
+        return sorted([*stored, *(frame for frame in recent if frame.seq not in known)], key=_place)
 
 
 def _place(frame: Frame) -> int:

@@ -47,6 +47,9 @@ class LocalSubscription:
         """Whether somebody read and left before the end."""
         return self._read and self._end is None and not self._abandoned
 
+    async def ready(self) -> None:
+        """See the contract."""
+
     async def batch(self, timeout: float) -> list[Frame]:
         """See the contract."""
         self._read = True

@@ -1,0 +1,103 @@
+"""One listener in a process of many: attached once Redis knows of it. Used on the API's loop only."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from turnkeeper.contracts import Frame
+from turnkeeper.stream.redis.link import ANSWER
+from turnkeeper.stream.replay import Replay
+from turnkeeper.stream.subscription import LocalSubscription
+from turnkeeper.types import Ended
+
+
+class RedisSubscription(LocalSubscription):
+    """Implements `contracts.Subscription`. What is told while it is attached waits until its past is known."""
+
+    def __init__(
+        self,
+        leave: Callable[["RedisSubscription"], None],
+        thread_id: str,
+        *,
+        frames: bool,
+        since: int,
+        protocol: bool = False,
+        is_up: Callable[[], bool],
+    ) -> None:
+        """`is_up` tells whether Redis is there."""
+        super().__init__(
+            lambda gone: leave(cast("RedisSubscription", gone)), frames=frames, since=since, protocol=protocol
+        )
+        self.thread_id = thread_id
+        self._is_up = is_up
+        self.released = False
+        """Whether it has left for good; it may be closed several times."""
+        self._cut = 0
+        self._attached = asyncio.Event()
+        self._offline = False
+
+    @property
+    def ended(self) -> Ended | None:
+        """See the contract."""
+        return None if self.frames and not self._attached.is_set() else super().ended
+
+    @property
+    def attached(self) -> bool:
+        """Whether it would hear of everything told now."""
+        return self._attached.is_set()
+
+    @property
+    def finished(self) -> bool:
+        """Whether its run is known to have ended, although it may not have read everything."""
+        return self._end is not None
+
+    async def ready(self) -> None:
+        """See the contract. A Redis that is not there is not waited for: what it knows is looked for later."""
+        if self._is_up():
+            await self._attached_within(ANSWER)
+
+    async def batch(self, timeout: float) -> list[Frame]:
+        """See the contract."""
+        self._read = True
+        until = asyncio.get_running_loop().time() + timeout
+        if self.frames and not self._attached.is_set() and not self.closed:
+            await self._attached_within(timeout)
+            if not self._attached.is_set():
+                return []
+        frames = await super().batch(max(0.0, until - asyncio.get_running_loop().time()))
+        if self._offline and self._replay is None and self._end is None:
+            self.close()
+        return frames
+
+    def attach(self, cut: int, *, replay: Replay | None = None, recent: Sequence[Frame] = ()) -> None:
+        """Begin with `recent` or a replay, both up to `cut`, and go on with what was told after it."""
+        self._cut = cut
+        self._replay = replay
+        self._buffer = [*recent, *(frame for frame in self._buffer if frame.seq > cut)]
+        self._buffered = sum(len(frame.data) for frame in self._buffer)
+        self._attached.set()
+        self._wake()
+
+    def attach_offline(self, replay: Replay | None) -> None:
+        """Read what is stored, then close, unless that is all there is: nothing else can be heard of."""
+        self._offline = self.frames
+        self.attach(0, replay=replay)
+
+    def push(self, frame: Frame) -> None:
+        """Hand over one frame, unless the past has it."""
+        if frame.seq > self._cut:
+            super().push(frame)
+
+    def close(self) -> None:
+        """See the contract."""
+        super().close()
+        self._attached.set()
+
+    def poke(self) -> None:
+        """Something may have been missed: let whoever waits for the end look for it elsewhere."""
+        self._wake()
+
+    async def _attached_within(self, timeout: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._attached.wait(), timeout)

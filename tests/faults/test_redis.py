@@ -1,0 +1,426 @@
+"""What may happen to Redis and to the way there: events and hints are late, streams break off, nothing is wrong."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from tests.conformance.event_logs import (
+    FOREVER,
+    RUN,
+    THREAD,
+    TwoOnRedis,
+    all_of,
+    become,
+    end,
+    frames_of,
+    listen,
+    numbers,
+    some_of,
+    told,
+)
+from tests.conformance.redis_kit import RedisServer, Road
+from turnkeeper.contracts import EventStore, Feed, Frame, Subscription, Told
+from turnkeeper.storage.sqlite.storage import SqliteStorage
+from turnkeeper.stream import tapes
+from turnkeeper.stream.redis import bus, link, log, reader, subscription, writer
+from turnkeeper.stream.redis.bus import Bus
+from turnkeeper.stream.redis.signals import RedisSignals
+from turnkeeper.types import Claimed, uuid7
+
+LONG = 1.2
+"""Seconds longer than anybody here waits for Redis."""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[RedisServer]:
+    server = RedisServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_server(running: RedisServer) -> Iterator[RedisServer]:
+    """A server that is well before and after the test."""
+    yield running
+    running.go_on()
+    running.stop()
+    running.start()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (link, bus, subscription):
+        monkeypatch.setattr(module, "ANSWER", 0.3)
+    monkeypatch.setattr(reader, "PULSE", 0.2)
+    monkeypatch.setattr(reader, "LINGER", 0.1)
+    monkeypatch.setattr(writer, "PATIENCE", 0.5)
+    monkeypatch.setattr(writer, "GAPS_AFTER", 0.1)
+    monkeypatch.setattr(log, "OFFLINE", 1.0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EventStore]:
+    storage = SqliteStorage(str(tmp_path / "turnkeeper.db"))
+    storage.open()
+    yield storage.events
+    storage.close()
+
+
+@pytest.fixture
+async def servers(store: EventStore, redis_server: RedisServer) -> AsyncIterator[TwoOnRedis]:
+    servers = TwoOnRedis(store, redis_server.uri, f"{uuid7()}:")
+    await servers.start()
+    yield servers
+    await servers.stop()
+
+
+@pytest.fixture
+async def listening_road(redis_server: RedisServer) -> AsyncIterator[Road]:
+    road = Road(redis_server.port)
+    yield road
+    road.close()
+
+
+async def stored(store: EventStore) -> list[int]:
+    """What is kept for later of the run."""
+    return numbers(await store.read(Feed(THREAD, RUN), 0, 2**62, 10_000))
+
+
+async def heard_at_last(servers: TwoOnRedis, first: Subscription, count: int) -> list[Frame]:
+    """What a client hears that comes back after each break."""
+    heard: list[Frame] = []
+    listener = first
+    async with asyncio.timeout(FOREVER):
+        while len(heard) < count:
+            heard += await listener.batch(0.1)
+            if listener.closed:
+                listener.close()
+                listener = await listen(servers, after=heard[-1].seq if heard else first.since)
+    assert all(earlier.seq < later.seq for earlier, later in pairwise(heard))
+    return heard
+
+
+async def up(servers: TwoOnRedis) -> None:
+    """Wait until both servers are connected."""
+    await become(servers.bus.reader.up.is_set)
+    await become(servers.teller.bus.reader.up.is_set)
+
+
+async def test_a_flushed_redis_breaks_no_stream(servers: TwoOnRedis, redis_server: RedisServer) -> None:
+    listener = await listen(servers)
+    for number in range(3):
+        servers.there.append(told(number, durable=True))
+    await servers.settled()
+    redis_server.do("FLUSHALL")
+    redis_server.do("SCRIPT", "FLUSH")
+    for number in range(3, 6):
+        servers.there.append(told(number, durable=True))
+    servers.there.end(end(), durable=True)
+
+    heard = await frames_of(listener)
+    late = await listen(servers, after=0)
+    late.finish(end())
+
+    assert numbers(heard) == list(range(6))
+    assert all(earlier.seq < later.seq for earlier, later in pairwise(heard))
+    assert await all_of(late) == list(range(6))
+
+
+async def test_a_restarted_redis_breaks_streams_off_which_then_miss_nothing(
+    servers: TwoOnRedis, redis_server: RedisServer, store: EventStore
+) -> None:
+    listener, waiter = await listen(servers), await listen(servers, frames=False)
+    servers.there.append(told(0, durable=True))
+    first = await listener.batch(FOREVER)
+    waiting = asyncio.create_task(waiter.batch(FOREVER))
+    redis_server.stop()
+    for number in range(1, 5):
+        servers.there.append(told(number, durable=True))
+    await become(lambda: listener.closed)
+    assert await waiting == []  # who waits for the end gets a chance to look for it elsewhere
+    assert (listener.ended, waiter.closed) == (None, False)
+
+    redis_server.start()
+    again = await listen(servers, after=first[-1].seq)
+    await up(servers)
+    await servers.settled()
+    servers.there.append(told(5, durable=True))
+    heard = await heard_at_last(servers, again, 5)
+    servers.there.end(end(), durable=True)
+
+    assert numbers(heard) == [1, 2, 3, 4, 5]
+    await frames_of(waiter)
+    assert waiter.ended == end()
+    assert await stored(store) == list(range(6))
+
+
+@pytest.mark.parametrize("durable", [False, True])
+async def test_a_moment_without_redis_costs_nothing(
+    servers: TwoOnRedis, redis_server: RedisServer, store: EventStore, durable: bool
+) -> None:
+    """It is paused for less than anybody's patience, but longer than it is waited for one answer."""
+    listener = await listen(servers)
+    servers.there.append(told(0, durable=durable))
+    heard = await listener.batch(FOREVER)
+    redis_server.pause()
+    for number in range(1, 50):
+        servers.there.append(told(number, durable=durable))
+    asyncio.get_running_loop().call_later(0.35, redis_server.go_on)
+    heard += await heard_at_last(servers, listener, 49)
+    await servers.settled()
+
+    assert numbers(heard) == list(range(50))
+    assert await stored(store) == (list(range(50)) if durable else [])
+
+
+async def test_what_is_told_during_a_long_pause_is_stored_once_and_in_order(
+    servers: TwoOnRedis, redis_server: RedisServer, store: EventStore
+) -> None:
+    """When Redis goes on it finds what it did not answer, and must not do it any more."""
+    listener = await listen(servers)
+    servers.there.append(told(0, durable=True))
+    first = await listener.batch(FOREVER)
+    redis_server.pause()
+    until = time.monotonic() + LONG
+    number = 0
+    while time.monotonic() < until:
+        number += 1
+        servers.there.append(told(number, durable=True))
+        servers.there.append(told(number, protocol=True))
+        await asyncio.sleep(0.01)
+    redis_server.go_on()
+    await up(servers)
+    await become(lambda: listener.closed)
+    servers.there.append(told(number + 1, durable=True))
+    again = await listen(servers, after=first[-1].seq)
+    heard = await heard_at_last(servers, again, number + 1)
+    await servers.settled()
+
+    assert numbers(heard) == list(range(1, number + 2))
+    assert await stored(store) == list(range(number + 2))
+
+
+async def test_a_cut_connection_of_who_listens_breaks_its_streams_off(
+    store: EventStore, redis_server: RedisServer, listening_road: Road
+) -> None:
+    servers = TwoOnRedis(store, await listening_road.open(), f"{uuid7()}:", telling=redis_server.uri)
+    await servers.start()
+    listener = await listen(servers)
+    heard: list[Frame] = []
+    hearing = asyncio.create_task(heard_at_last(servers, listener, 60))
+    for number in range(60):
+        servers.there.append(told(number))
+        if number % 20 == 10:
+            listening_road.cut()
+        await asyncio.sleep(0.005)
+    heard = await hearing
+    await servers.stop()
+
+    assert numbers(heard) == list(range(60))
+    assert listener.closed
+
+
+async def test_an_answer_that_got_lost_doubles_nothing(
+    store: EventStore, redis_server: RedisServer, listening_road: Road
+) -> None:
+    servers = TwoOnRedis(store, redis_server.uri, f"{uuid7()}:", telling=await listening_road.open())
+    await servers.start()
+    listener = await listen(servers)
+    for number in range(60):
+        servers.there.append(told(number, durable=number % 2 == 0))
+        if number % 20 == 10:
+            listening_road.deaf = True
+        await asyncio.sleep(0.005)
+    heard = await some_of(listener, 60)
+    await servers.settled()
+    await servers.stop()
+
+    assert numbers(heard) == list(range(60))
+    assert not listening_road.deaf
+    assert await stored(store) == list(range(0, 60, 2))
+
+
+async def test_who_listens_hears_that_something_was_lost_on_the_way(
+    store: EventStore, redis_server: RedisServer, listening_road: Road
+) -> None:
+    """The teller alone was cut off for long; the stream must not go on with a hole in it."""
+    servers = TwoOnRedis(store, redis_server.uri, f"{uuid7()}:", telling=await listening_road.open())
+    await servers.start()
+    listener, waiter = await listen(servers), await listen(servers, frames=False)
+    waiting = asyncio.create_task(waiter.batch(FOREVER))
+    servers.there.append(told(0))
+    assert numbers(await listener.batch(FOREVER)) == [0]
+    listening_road.close()
+    servers.there.append(told(1))
+    servers.there.end(end())
+    await become(lambda: not servers.teller.bus.writer._up)
+    assert not listener.closed
+    back = Road(redis_server.port)
+    await back.open(listening_road.port)
+
+    assert numbers(await some_of(listener, 1)) == []
+    assert (listener.closed, listener.ended) == (True, None)
+    assert await waiting == []
+    await servers.stop()
+    back.close()
+
+
+async def test_servers_start_and_tell_without_redis_and_heal_when_it_comes(
+    store: EventStore, redis_server: RedisServer
+) -> None:
+    redis_server.stop()
+    servers = TwoOnRedis(store, redis_server.uri, f"{uuid7()}:")
+    await servers.start()
+    fresh = await listen(servers)
+    assert not fresh.closed
+    assert servers.there.wanted(THREAD, RUN, protocol=False)
+    for number in range(3):
+        servers.there.append(told(number, durable=True))
+        servers.there.append(told(number, protocol=True))
+    assert await fresh.batch(0.05) == []
+    past = servers.here.subscribe(RUN, THREAD, frames=True, after=0)
+    await become(servers.teller.bus.writer._idle.is_set)
+    past.finish(end())  # as found in the database
+    assert await all_of(past) == [0, 1, 2]
+    redis_server.start()
+    await up(servers)
+    servers.there.append(told(3, durable=True))
+    servers.there.end(end(), durable=True)
+
+    assert numbers(await heard_at_last(servers, fresh, 5)) == [0, 1, 2, 3]
+    await servers.stop()
+
+
+async def test_without_redis_a_stream_tells_what_is_stored_and_breaks_off(
+    servers: TwoOnRedis, redis_server: RedisServer
+) -> None:
+    servers.there.append(told(0, durable=True))
+    await servers.settled()
+    redis_server.stop()
+    listener = await listen(servers, after=0)
+
+    assert await all_of(listener) == [0]
+    assert (listener.closed, listener.ended) == (True, None)
+
+
+async def test_two_deployments_share_one_redis(store: EventStore, redis_server: RedisServer) -> None:
+    ours, theirs = (TwoOnRedis(store, redis_server.uri, prefix) for prefix in ("ours:", "theirs:"))
+    await ours.start()
+    await theirs.start()
+    listener = await listen(ours)
+    theirs.there.append(told(1))
+    theirs.there.end(end())
+    await theirs.settled()
+    ours.there.append(told(2))
+    ours.there.end(end())
+
+    assert await all_of(listener) == [2]
+    await ours.stop()
+    await theirs.stop()
+
+
+async def test_what_redis_keeps_is_bounded_in_time_and_size(servers: TwoOnRedis, redis_server: RedisServer) -> None:
+    def asked(command: str, key: str) -> int:
+        return cast("int", redis_server.do(command, f"{servers.bus.link.prefix}{key}:{THREAD}"))
+
+    big = 100_000
+    for _ in range(50):
+        servers.there.append(Told(THREAD, RUN, "values", b"1" * big))
+    await servers.settled()
+    assert link.LONGEST // 2 < asked("XLEN", "events") * big < link.LONGEST
+    assert 0 < asked("TTL", "events") <= link.GOING
+    servers.there.end(end())
+    await servers.settled()
+
+    assert 0 < asked("TTL", "events") <= tapes.RETENTION
+    assert 0 < asked("TTL", "ends") <= tapes.RETENTION
+
+
+async def test_a_process_keeps_nothing_of_listeners_that_left_and_runs_that_ended(servers: TwoOnRedis) -> None:
+    for number in range(5):
+        listener = await listen(servers, f"run {number}")
+        servers.there.wanted(THREAD, f"run {number}", protocol=False)
+        servers.there.append(told(number, f"run {number}"))
+        servers.there.end(end(f"run {number}"))
+        await all_of(listener)
+        listener.close()
+    await servers.settled()
+
+    def channels(bus: Bus) -> set[str]:
+        return {name for name in bus.reader._channels if THREAD in name}
+
+    await become(lambda: not channels(servers.bus) | channels(servers.teller.bus))
+    assert not servers.teller.log._interest._runs
+    assert not servers.teller.log._interest._of_thread
+
+
+# --- signals ----------------------------------------------------------------------------------------------------------
+
+
+class Worker:
+    """Remembers what it was told, and when."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+        self.heard = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def reserve(self) -> bool:
+        return True
+
+    def hand_over(self, claimed: Claimed | None) -> None:
+        self._note(claimed)
+
+    def wake(self) -> None:
+        self._note("wake")
+
+    def cancel(self, run_ids: Sequence[str]) -> None:
+        self._note(list(run_ids))
+
+    def _note(self, what: object) -> None:
+        self.told.append(what)
+        self._loop.call_soon_threadsafe(self.heard.set)
+
+
+async def test_signals_reach_the_workers_of_all_processes(servers: TwoOnRedis, redis_server: RedisServer) -> None:
+    here, there = RedisSignals(servers.bus), RedisSignals(servers.teller.bus)
+    near, far = Worker(), Worker()
+    here.connect(near)
+    there.connect(far)
+    await servers.bus.reader.opened(["cancel", "wake"])
+    await become(lambda: all(servers.teller.bus.reader._channels[name].open.is_set() for name in ("cancel", "wake")))
+
+    assert here.reserve()
+    here.hand_over(None)
+    here.wake()
+    await asyncio.wait_for(far.heard.wait(), FOREVER)
+    far.heard.clear()
+    began = time.monotonic()
+    here.cancel(["a", "b"])
+    here.cancel([])
+    await asyncio.wait_for(far.heard.wait(), FOREVER)
+    assert time.monotonic() - began < 0.1
+    await servers.settled()
+
+    assert near.told == [None, "wake", ["a", "b"]]
+    assert far.told == ["wake", ["a", "b"]]
+
+    redis_server.stop()
+    far.heard.clear()
+    here.wake()
+    here.cancel(["c"])
+    redis_server.start()
+    await asyncio.wait_for(far.heard.wait(), FOREVER)  # whatever it missed, it looks for work
+
+    assert far.told[2] == "wake"
