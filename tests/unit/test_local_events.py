@@ -736,3 +736,17 @@ def test_signals_to_nobody_do_no_harm() -> None:
     signals.cancel(["a"])
     signals.hand_over(None)
     assert not signals.reserve()
+
+
+async def test_a_frame_as_big_as_the_buffer_costs_nobody_the_stream(
+    log: LocalEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small ones before it and behind it, which a listener has had no time to take, make it no slow reader."""
+    monkeypatch.setattr(subscription, "MAX_BUFFERED", 10)
+    listener = log.subscribe(RUN, THREAD, frames=True)
+    sizes = [1, 100]
+    for size in sizes:
+        log.append(Told(THREAD, RUN, "values", b"x" * size))
+    taken = await listener.batch(5.0)
+    assert [len(frame.data) for frame in taken] == sizes
+    assert not listener.closed

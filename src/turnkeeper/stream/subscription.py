@@ -93,12 +93,12 @@ class LocalSubscription:
 
     def push(self, frame: Frame) -> None:
         """Hand over one frame."""
-        self._buffered += len(frame.data)
-        if self._buffered > MAX_BUFFERED and self._buffer:  # one frame alone may be as big as it is
+        if self._buffered >= MAX_BUFFERED:  # asked before it is added: one frame may be as big as it is
             self._buffer.clear()
             self.close()
         else:
             self._buffer.append(frame)
+            self._buffered += len(frame.data)
             self._wake()
 
     def finish(self, ended: Ended) -> None:
