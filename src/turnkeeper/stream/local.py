@@ -126,7 +126,7 @@ class LocalEventLog:
         self._scheduled = False  # before draining: what is appended from here on schedules anew
         durable: list[Frame] = []
         undone: list[str] = []
-        while self._outbox:
+        for _ in range(len(self._outbox)):  # not what comes meanwhile: requests wait for this loop, too
             item = self._outbox.popleft()
             match item:
                 case Told():
