@@ -750,3 +750,21 @@ async def test_a_frame_as_big_as_the_buffer_costs_nobody_the_stream(
     taken = await listener.batch(5.0)
     assert [len(frame.data) for frame in taken] == sizes
     assert not listener.closed
+
+
+async def test_who_missed_more_than_is_kept_is_told_so(log: LocalEventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tapes, "LONGEST", 2 * (tapes.FRAME + 1))
+    listener = log.subscribe(RUN, THREAD, frames=True)
+    for number in range(6):
+        log.append(Told(THREAD, RUN, "values", str(number).encode()))
+    heard: list[Frame] = []
+    while len(heard) < 6:
+        heard += await listener.batch(5.0)
+
+    async def resumed(after: int) -> list[str]:
+        return [frame.event for frame in await log.subscribe(RUN, THREAD, frames=True, after=after).batch(5.0)]
+
+    assert await resumed(heard[0].seq) == ["error", "values", "values"]
+    assert await resumed(heard[2].seq) == ["error", "values", "values"]
+    assert await resumed(heard[3].seq) == ["values", "values"]
+    assert await resumed(0) == ["values", "values"]

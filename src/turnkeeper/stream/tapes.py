@@ -4,6 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 
+import msgspec
+
 from turnkeeper.contracts import Feed, Frame
 
 LONGEST = 1024 * 1024
@@ -15,6 +17,17 @@ MOST = 64 * 1024 * 1024
 FRAME = 512
 """Bytes a frame takes besides its data."""
 
+FIRST = 1
+"""No event has so low a place: who names none wants what there is, and misses nothing it was promised."""
+
+GAP = msgspec.json.encode(
+    {
+        "error": "EventsLost",
+        "message": "More was told meanwhile than is kept of a run without stream_resumable. The run goes on.",
+    }
+)
+"""What a listener is told that resumes after an event whose successors are no longer there."""
+
 RETENTION = 60.0
 """Seconds a tape outlives its run: the SDKs give up reconnecting sooner."""
 
@@ -25,13 +38,16 @@ class Tape:
     def __init__(self) -> None:
         self.frames: deque[Frame] = deque()
         self.size = 0
+        self.lost: Frame | None = None
+        """The newest frame there was no room for."""
 
     def push(self, frame: Frame) -> None:
         """Add a frame, dropping the oldest where there is no room."""
         self.frames.append(frame)
         self.size += FRAME + len(frame.data)
         while self.size > LONGEST and len(self.frames) > 1:
-            self.size -= FRAME + len(self.frames.popleft().data)
+            self.lost = self.frames.popleft()
+            self.size -= FRAME + len(self.lost.data)
 
 
 class Tapes:
@@ -70,8 +86,11 @@ class Tapes:
         runs = self._of_thread.get(feed.thread_id, ()) if feed.run_id is None else (feed.run_id,)
         for run_id in runs:
             tape = self._tapes.get((run_id, feed.protocol))
-            if tape is not None:
-                yield from (frame for frame in tape.frames if frame.seq > after)
+            if tape is None:
+                continue
+            if tape.lost is not None and FIRST < after < tape.lost.seq and not feed.protocol:
+                yield msgspec.structs.replace(tape.lost, event="error", data=GAP)
+            yield from (frame for frame in tape.frames if frame.seq > after)
 
     def expire(self, thread_id: str, run_id: str) -> None:
         """The run has ended: its tapes are dropped in a while."""

@@ -12,8 +12,11 @@ from graphs import State, Update, chain, step  # pyright: ignore[reportMissingIm
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
+from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
+
+FLOOD, WATER = 64, "~" * 1_000_000
 
 RAISED: dict[str, type[BaseException]] = {
     "SystemExit": SystemExit,
@@ -146,6 +149,15 @@ def heavy_graph() -> StateGraph[Heavy]:
     return builder
 
 
+async def flood(state: State, config: RunnableConfig) -> Update:
+    """Tell more than any buffer takes, at a pace at which a reader who reads keeps up."""
+    async with visit(config, f"{state['tag']}.flood"):
+        for number in range(FLOOD):
+            get_stream_writer()({"number": number, "water": WATER})
+            await asyncio.sleep(0.02)
+    return {"steps": [f"{state['tag']}.flood"]}
+
+
 class Sealed:
     """An object nobody can write down."""
 
@@ -173,5 +185,6 @@ killing = chain("n1", "kill", "n2", kill=kill).compile(name="killing")
 hogging = chain("n1", "hog", "n2", hog=hog).compile(name="hogging")
 spinning = chain("n1", "spin", "n2", spin=spin).compile(name="spinning")
 endless = chain("n1", "hang", "n2", hang=hang).compile(name="endless")
+flooding = chain("n1", "flood", "n2", flood=flood).compile(name="flooding")
 heavy = heavy_graph().compile(name="heavy")
 opaque = opaque_graph().compile(name="opaque")
