@@ -50,15 +50,22 @@ async def test_values_come_as_they_change_and_the_output_is_the_state(opened: Op
     assert output == state["values"]
 
 
-async def test_an_agent_is_heard_speaking_and_seen_using_its_tool(opened: Open) -> None:
+async def test_an_agent_is_heard_speaking(opened: Open) -> None:
     async with opened("agent") as thread:
         await thread.run.start(input=ask("sf"))
-        said, calls = await asyncio.gather(texts(thread), collect(thread.tool_calls))
-        assert [(call.name, call.input["city"]) for call in calls] == [("get_weather", "sf")]
-        assert "It is sunny in sf." in str(await calls[0].output)
+        said = await texts(thread)
         messages = (await thread.output)["messages"]
     assert said[-1] == "It is sunny in sf."
     assert [message["type"] for message in messages] == ["human", "ai", "tool", "ai"]
+
+
+async def test_an_agent_is_seen_using_its_tool(opened: Open) -> None:
+    # By itself: two projections opened at one instant race in the client, which then waits for a stream it closed.
+    async with opened("agent") as thread:
+        await thread.run.start(input=ask("sf"))
+        calls = await collect(thread.tool_calls)
+        assert [(call.name, call.input["city"]) for call in calls] == [("get_weather", "sf")]
+        assert "It is sunny in sf." in str(await calls[0].output)
 
 
 async def collect(projection: Any) -> list[Any]:
