@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -250,6 +250,14 @@ class Ended(msgspec.Struct, frozen=True):
     checkpoint_id: str | None = None
     more: bool = False
     """Whether other runs of the thread wait for this one's end."""
+
+
+class Held(NamedTuple):
+    """A run that still belongs to a worker."""
+
+    attempt: int
+    cancel: CancelAction | None
+    """Whether it is to stop."""
 
 
 class JournalEntry(msgspec.Struct, frozen=True):

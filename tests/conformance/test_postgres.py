@@ -16,9 +16,9 @@ from psycopg import Connection
 from tests.conformance.conftest import Kit
 from tests.conformance.postgres_kit import Postgres
 from tests.conformance.test_runs import Places
+from turnkeeper.contracts import Leases
 from turnkeeper.errors import ConfigError, Fenced, NotFound, Unavailable
 from turnkeeper.storage.postgres.database import Database
-from turnkeeper.storage.postgres.runs import PostgresRuns
 from turnkeeper.storage.postgres.storage import PostgresStorage
 from turnkeeper.types import Claimed, Outcome
 
@@ -131,8 +131,9 @@ async def test_a_claim_passes_over_a_thread_somebody_is_busy_with(kits: list[Kit
     assert (await kits[0].claim()).thread_id == held
 
 
-def runs_of(kit: Kit) -> PostgresRuns:
-    return cast("PostgresStorage", kit.storage).runs
+def leases_of(kit: Kit) -> Leases:
+    assert kit.storage.leases is not None
+    return kit.storage.leases
 
 
 async def test_a_worker_that_is_heard_of_keeps_its_runs(kits: list[Kit]) -> None:
@@ -140,14 +141,14 @@ async def test_a_worker_that_is_heard_of_keeps_its_runs(kits: list[Kit]) -> None
     thread_id = await one.thread()
     claimed = await one.running(thread_id)
     for _ in range(3):
-        one.clock.now += 10
-        other.clock.now += 10
-        assert await runs_of(one).heartbeat() == {claimed.run_id: (1, None)}
-        assert await runs_of(other).expire_leases() == 0
+        one.clock.now += 8
+        other.clock.now += 8
+        assert await leases_of(one).renew() == {claimed.run_id: (1, None)}
+        assert await leases_of(other).expire() == 0
 
     await other.storage.runs.cancel(thread_id, [claimed.run_id], "interrupt", "enough")
-    assert await runs_of(one).heartbeat() == {claimed.run_id: (1, "interrupt")}
-    assert await runs_of(other).heartbeat() == {}
+    assert await leases_of(one).renew() == {claimed.run_id: (1, "interrupt")}
+    assert await leases_of(other).renew() == {}
 
 
 @pytest.mark.parametrize("handed_over", [False, True])
@@ -157,13 +158,13 @@ async def test_the_run_of_a_silent_worker_is_taken_up_by_another(kits: list[Kit]
     thread_id = await one.thread()
     await one.admit(thread_id)
     claimed = places.started[0] if handed_over else await one.claim()
-    other.clock.now += 16
+    other.clock.now += 11
 
-    assert await runs_of(other).expire_leases() == 1
+    assert await leases_of(other).expire() == 1
 
     again = await other.claim()
     assert (again.run_id, again.attempt, again.crashes) == (claimed.run_id, 2, 1)
-    assert await runs_of(one).heartbeat() == {}
+    assert await leases_of(one).renew() == {}
     with pytest.raises(Fenced):
         await asyncio.to_thread(one.checkpoint, claimed, "late")
     with pytest.raises(Fenced):

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -23,7 +24,8 @@ def banner(settings: "Settings", graphs: "Graphs", seconds: float) -> str:
         f"{click.style(head, bold=True)}{' ' * max(COLUMN + 9 - len(head), 3)}Ctrl-C to stop",
         f"  API      {click.style(address(settings.host, settings.port), fg='cyan')}",
         f"  Graphs   {'  '.join(graphs.ids) or '-':<{COLUMN - 3}} {counts}",
-        f"  Storage  {storage(settings.db)}",
+        f"  Storage  {storage(settings.postgres_uri or settings.db)}",
+        *_process(settings),
     ])  # fmt: skip
 
 
@@ -33,12 +35,21 @@ def address(host: str, port: int) -> str:
     return f"http://{f'[{reachable}]' if ':' in reachable and reachable[0] != '[' else reachable}:{port}"
 
 
+def _process(settings: "Settings") -> list[str]:
+    """What sets a process apart that is one of several."""
+    if settings.postgres_uri is None:
+        return []
+    does = {"all": "API and worker", "api": "API only: workers execute the runs", "worker": "worker: no API here"}
+    through = "Redis" if settings.redis_uri else "PostgreSQL"
+    return [f"  Role     {does[settings.role]}; events and signals go through {through}"]
+
+
 def storage(db: str) -> str:
     """Where state lies, and whether it is there after a restart."""
     if db == ":memory:":
         return "in memory (gone when the server stops)"
     if "://" in db:
-        return f"{db.partition('://')[0]} (kept)"
+        return f"PostgreSQL {urlsplit(db).hostname or 'on this machine'} (kept)"
     path = Path(db)
     near = path.absolute().is_relative_to(Path.cwd())
     return f"SQLite {'./' + os.path.relpath(path) if near else path} (kept)"

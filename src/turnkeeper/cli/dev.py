@@ -57,7 +57,9 @@ def _reloading(screen: Screen, options: ServerOptions) -> int:
 
     sockets = listen(options["host"], options["port"])
     words = ["--host", options["host"], "--port", str(sockets[0].getsockname()[1]), "--config", str(options["config"])]
-    words += ["--db", options["db"]] if options["db"] else []
+    given = {"--db": options["db"], "--role": options["role"]}
+    given |= {"--postgres-uri": options["postgres_uri"], "--redis-uri": options["redis_uri"]}
+    words += [word for name, value in given.items() if value for word in (name, value)]
     words += ["--n-jobs-per-worker", str(options["jobs"])] if options["jobs"] else []
     words += ["--verbose"] if screen.verbose else []
     plain = ["--no-color"] if screen.color is False else []

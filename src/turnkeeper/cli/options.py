@@ -11,6 +11,8 @@ from turnkeeper.cli.screen import Screen, verbose_option
 if TYPE_CHECKING:
     from turnkeeper.config import Settings
 
+ROLES = ("all", "api", "worker")
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -21,6 +23,9 @@ class ServerOptions(TypedDict):
     host: str
     port: int
     db: str | None
+    postgres_uri: str | None
+    redis_uri: str | None
+    role: str | None
     jobs: int | None
     parent_fd: int | None
 
@@ -40,6 +45,9 @@ def server_options(command: Command) -> Command:
         click.option("--port", type=click.IntRange(0, 65535), default=2024, show_default=True, help="0: any free one."),
         config_option,
         click.option("--db", help="Database file, or :memory:.  [default: .turnkeeper/turnkeeper.db]"),
+        click.option("--postgres-uri", help="PostgreSQL of several servers, instead of --db.  [env: DATABASE_URI]"),
+        click.option("--redis-uri", help="Redis, for what they tell each other.  [env: REDIS_URI]"),
+        click.option("--role", type=click.Choice(ROLES), help="Serve the API, execute runs, or both.  [default: all]"),
         click.option("--n-jobs-per-worker", "jobs", type=click.IntRange(1), help="Runs at once.  [default: 100]"),
         click.option("--parent-fd", type=int, hidden=True, help="A line to the parent process."),
         verbose_option,

@@ -55,14 +55,8 @@ def run_server(
     With `strict` a graph that does not load is a `GraphsFailed`, before any queued run is taken up.
     """
     begun = time.perf_counter()
-    settings = read_settings(
-        screen,
-        options["config"],
-        host=options["host"],
-        port=options["port"],
-        db=options["db"],
-        jobs=options["jobs"],
-    )
+    given = {key: value for key, value in options.items() if key not in ("config", "parent_fd")}
+    settings = read_settings(screen, options["config"], **given)
     sockets = [socket.socket(fileno=number) for number in listen_fds] or _listen(settings)
     settings = replace(settings, port=sockets[0].getsockname()[1])
     stop_on_sigterm()

@@ -39,8 +39,23 @@ def load_settings(config_path: str | Path, **overrides: Any) -> Settings:
         "dependencies": _local_dependencies(document),
         "warnings": tuple(warnings),
     }
+    given = {key: value for key, value in overrides.items() if value is not None}
     values |= read_options(document, os.environ)
-    return Settings(**values | {key: value for key, value in overrides.items() if value is not None})
+    if "db" in given:  # said on the command line: an address in the environment is meant for others
+        values |= {"postgres_uri": None, "redis_uri": None}
+    return _consistent(Settings(**values | given))
+
+
+def _consistent(settings: Settings) -> Settings:
+    """Refuse what one SQLite file cannot do."""
+    if settings.postgres_uri is None and (settings.role != "all" or settings.redis_uri is not None):
+        wanted = "redis_uri" if settings.role == "all" else f'role "{settings.role}"'
+        raise ConfigError(
+            f"{wanted} is for several processes, and there is no database they could share",
+            cause="a SQLite file belongs to one process",
+            fix="give --postgres-uri too",
+        )
+    return settings
 
 
 def _refuse_auth(document: Document) -> None:

@@ -20,6 +20,8 @@ class Option:
     variables: tuple[str, ...]
     least: float = 0
     choices: tuple[str, ...] = ()
+    schemes: tuple[str, ...] = ()
+    """For addresses, which may hold a password: how they begin."""
 
 
 OPTIONS: dict[str, Option] = {
@@ -39,6 +41,21 @@ OPTIONS: dict[str, Option] = {
     ),
     "superseded_input": Option(str, "keep or drop", ("TURNKEEPER_SUPERSEDED_INPUT",), choices=("keep", "drop")),
     "db": Option(str, "a path, or :memory:", ("TURNKEEPER_DB",)),
+    "postgres_uri": Option(
+        str,
+        "an address like postgresql://user:password@host/database",
+        ("TURNKEEPER_POSTGRES_URI", "DATABASE_URI", "POSTGRES_URI"),
+        schemes=("postgresql://", "postgres://"),
+    ),
+    "postgres_connections": Option(int, "a whole number, 2 or more", ("TURNKEEPER_POSTGRES_CONNECTIONS",), least=2),
+    "redis_uri": Option(
+        str,
+        "an address like redis://host:6379",
+        ("TURNKEEPER_REDIS_URI", "REDIS_URI"),
+        schemes=("redis://", "rediss://", "unix://"),
+    ),
+    "role": Option(str, "all, api or worker", ("TURNKEEPER_ROLE",), choices=("all", "api", "worker")),
+    "lease": Option(float, "a number of seconds, 1 or more", ("TURNKEEPER_LEASE",), least=1),
 }
 
 
@@ -59,7 +76,7 @@ def _from_file(document: Document) -> dict[str, Any]:
     for key, value in values.items():
         _check_key(document, key)
         if not _fits(OPTIONS[key], value):
-            raise _wrong(key, json.dumps(value), document.where(SECTION, key))
+            raise _wrong(key, json.dumps(_shown(OPTIONS[key], value)), document.where(SECTION, key))
     if "db" in values and values["db"] != ":memory:" and "://" not in values["db"]:
         # A path in the file is meant from the file, wherever the server is started.
         values = values | {"db": str(document.path.parent / values["db"])}
@@ -93,15 +110,26 @@ def _from_text(key: str, option: Option, variable: str, text: str) -> Any:
     except ValueError:
         value = None
     if not _fits(option, value):
-        raise _wrong(key, repr(text), f"environment   {variable}={text}")
+        shown = _shown(option, text)
+        raise _wrong(key, repr(shown), f"environment   {variable}={shown}")
     return value
 
 
 def _fits(option: Option, value: object) -> bool:
     if option.kind is str:
-        return isinstance(value, str) and value != "" and (not option.choices or value in option.choices)
+        return (
+            isinstance(value, str)
+            and value != ""
+            and (not option.choices or value in option.choices)
+            and (not option.schemes or value.startswith(option.schemes))
+        )
     numbers = (int, float) if option.kind is float else (int,)
     return isinstance(value, numbers) and not isinstance(value, bool) and value >= option.least
+
+
+def _shown(option: Option, value: Any) -> Any:
+    """A wrong value as it may be shown: of an address nothing that could be a password."""
+    return value.partition(":")[0] + ":..." if option.schemes and isinstance(value, str) else value
 
 
 def _wrong(key: str, shown: str, where: str) -> ConfigError:

@@ -50,6 +50,17 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 2024
     db: str = ".turnkeeper/turnkeeper.db"
+    """The SQLite file of a server that is alone."""
+    postgres_uri: str | None = None
+    """The database of servers that are several, instead of `db`."""
+    postgres_connections: int = 10
+    """Connections to PostgreSQL at once, in one process."""
+    redis_uri: str | None = None
+    """What servers that are several tell each other goes through here, or else through PostgreSQL."""
+    role: Literal["all", "api", "worker"] = "all"
+    """Whether this process answers requests, executes runs, or both."""
+    lease: float = 10.0
+    """Seconds without a sign of life after which a worker's runs are another's to take up."""
     jobs: int = 100
     """Runs at once in one worker. Runs mostly wait for a model, so this is no number of cores."""
     cancel_grace: float = 5.0

@@ -2,7 +2,7 @@
 
 from turnkeeper.contracts.events import RUN_DONE, STATE_CHANGED, EventLog, EventStore, Feed, Frame, Subscription, Told
 from turnkeeper.contracts.signals import Signals
-from turnkeeper.contracts.storage import AssistantStore, RunStore, Storage, ThreadStore
+from turnkeeper.contracts.storage import AssistantStore, Leases, RunStore, Storage, ThreadStore
 
 __all__ = [
     "RUN_DONE",
@@ -12,6 +12,7 @@ __all__ = [
     "EventStore",
     "Feed",
     "Frame",
+    "Leases",
     "RunStore",
     "Signals",
     "Storage",

@@ -14,7 +14,9 @@ from turnkeeper.types import (
     AssistantVersion,
     Claimed,
     Claims,
+    Clock,
     Ended,
+    Held,
     JournalEntry,
     NewThread,
     Outcome,
@@ -66,7 +68,10 @@ class RunStore(Protocol):
         ...
 
     async def recover(self) -> int:
-        """After a crash: put every running run back in the queue; returns how many (I6)."""
+        """After a crash: put every running run back in the queue; returns how many (I6).
+
+        Only for who is alone on the storage: several have `Leases`.
+        """
         ...
 
     async def cancel(self, thread_id: str, run_ids: Sequence[str], action: CancelAction, reason: str) -> Stopped:
@@ -93,8 +98,32 @@ class RunStore(Protocol):
         """How a run ended, `None` while it is active. Raises `NotFound`."""
         ...
 
+    async def inactive(self, run_ids: Sequence[str]) -> list[str]:
+        """Those of the runs that are not active any more, or gone."""
+        ...
+
     async def delete(self, thread_id: str, run_id: str) -> None:
         """Remove a run's row. Raises `NotFound`."""
+        ...
+
+
+class Leases(Protocol):
+    """A running run is its worker's for as long as the worker is heard of. Who is silent for too long loses it."""
+
+    @property
+    def seconds(self) -> float:
+        """How long a worker may be silent."""
+        ...
+
+    async def renew(self) -> dict[str, Held]:
+        """Say that this process is alive; which runs it has, by id.
+
+        A run it executes that is not among them is somebody else's by now, or has ended. Raises `Unavailable`.
+        """
+        ...
+
+    async def expire(self) -> int:
+        """Put the runs of workers that were silent for too long back in the queue; how many. Raises `Unavailable`."""
         ...
 
 
@@ -186,6 +215,16 @@ class Storage(Protocol):
     @property
     def runs(self) -> RunStore:
         """The queues of all threads."""
+        ...
+
+    @property
+    def leases(self) -> Leases | None:
+        """Who executes what, where workers of several processes share the storage."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The time that all who share the storage go by."""
         ...
 
     @property

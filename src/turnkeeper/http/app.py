@@ -86,6 +86,14 @@ def _route(method: str, path: str, handler: Handler) -> Route:
     return Route(path, Endpoint(handler), methods=[method])
 
 
+META_ROUTES: list[BaseRoute] = [
+    _route("GET", "/", meta.ok),
+    _route("GET", "/ok", meta.ok),
+    _route("GET", "/info", meta.info),
+    _route("GET", "/metrics", meta.get_metrics),
+]
+"""What every process answers, also one that only executes runs."""
+
 # In the order of how often they are asked for: routes are tried one after another.
 ROUTES: list[BaseRoute] = [
     _route("POST", "/threads/{thread_id}/runs/stream", runs.stream),
@@ -132,17 +140,14 @@ ROUTES: list[BaseRoute] = [
     _route("GET", "/assistants/{assistant_id}/subgraphs/{namespace:path}", assistants.get_subgraphs),
     _route("POST", "/assistants/{assistant_id}/versions", assistants.get_versions),
     _route("POST", "/assistants/{assistant_id}/latest", assistants.set_latest),
-    _route("GET", "/", meta.ok),
-    _route("GET", "/ok", meta.ok),
-    _route("GET", "/info", meta.info),
-    _route("GET", "/metrics", meta.get_metrics),
+    *META_ROUTES,
 ]
 
 
 def build(settings: Settings, services: Services, graph_ids: frozenset[str]) -> Starlette:
     """The ASGI application."""
     app = Starlette(
-        routes=ROUTES,
+        routes=META_ROUTES if settings.role == "worker" else ROUTES,
         middleware=[
             Middleware(
                 CORSMiddleware,

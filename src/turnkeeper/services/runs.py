@@ -9,6 +9,7 @@ from turnkeeper.contracts import EventLog, Signals, Storage, Subscription
 from turnkeeper.errors import Invalid, NotFound, Unavailable
 from turnkeeper.lifecycle import CancelAction
 from turnkeeper.services.admitting import Admitting
+from turnkeeper.services.lookout import Lookout
 from turnkeeper.services.requests import RunCreate, RunsCancel
 from turnkeeper.services.states import StateService
 from turnkeeper.types import Ended, Run, RunRequest, Stopped
@@ -29,13 +30,20 @@ class RunService:
     """What the HTTP handlers ask of runs."""
 
     def __init__(
-        self, storage: Storage, events: EventLog, signals: Signals, admitting: Admitting, states: StateService
+        self,
+        storage: Storage,
+        events: EventLog,
+        signals: Signals,
+        admitting: Admitting,
+        states: StateService,
+        lookout: Lookout,
     ) -> None:
         self._storage = storage
         self._events = events
         self._signals = signals
         self._admitting = admitting
         self._states = states
+        self._lookout = lookout
 
     async def create(self, thread_id: str | None, body: RunCreate, key: str | None, *, protocol: bool = False) -> Run:
         """Admit a run; without a thread it gets one of its own. `key`: its `Idempotency-Key`, if any.
@@ -54,11 +62,13 @@ class RunService:
         request = self._admitting.request(thread_id, body, key)
         subscription = self._events.subscribe(request.run_id, request.thread_id, frames=frames)
         try:
+            await subscription.ready()
             [run] = await self._admit([request])
         except BaseException:
             subscription.close()
             raise
         if run.run_id == request.run_id:
+            self._lookout.watch(subscription, run.thread_id, run.run_id)
             return Listening(run, subscription)
         subscription.close()
         return Listening(run, await self.join(run.thread_id, run.run_id, frames=frames))
@@ -72,11 +82,13 @@ class RunService:
         """
         subscription = self._events.subscribe(run_id, thread_id, frames=frames, after=after)
         try:
+            await subscription.ready()
             ended = await self._end(thread_id, run_id, remembered=frames)
         except BaseException:
             subscription.close()
             raise
         if ended is None:
+            self._lookout.watch(subscription, thread_id, run_id)
             return subscription
         if after is not None:
             subscription.finish(ended)

@@ -55,6 +55,9 @@ class LocalEventLog:
         self._newest = await self._store.newest()
         self._loop = asyncio.get_running_loop()
 
+    async def stop(self) -> None:
+        """Nothing to let go of."""
+
     def wanted(self, thread_id: str, run_id: str, *, protocol: bool) -> bool:
         """See the contract."""
         return (run_id, protocol) in self._tapes or self._listeners.read(thread_id, run_id, protocol=protocol)

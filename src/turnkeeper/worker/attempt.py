@@ -53,6 +53,7 @@ class Attempt:
         self._tell = Protocol(parts.events, claimed, durable=self._durable and self._arguments.protocol)
         self._runner = Runner(claimed, self._arguments, self._saver(), self._saver, self._emit, self._tell)
         self._execution = Execution(parts.cancel_grace)
+        self._ending = False
 
     def _read(self) -> RunArguments:
         """The run's arguments; what another version wrote may not be readable, which must fail only this run."""
@@ -66,6 +67,7 @@ class Attempt:
         """From claim to end; `None` when the run is no longer this attempt's to end."""
         try:
             outcome = await self._outcome()
+            self._ending = True
             ended = None if outcome is None else await self._finish(outcome)
             if ended is None:
                 await self._release()
@@ -89,6 +91,18 @@ class Attempt:
         """The run was cancelled: stop its graph."""
         self._runner.stop()
         self._execution.stop("cancel")
+
+    @property
+    def number(self) -> int:
+        """Which attempt of its run it is, as the database has it."""
+        return self._attempt
+
+    def lose(self) -> None:
+        """The run is somebody else's by now: stop its graph. Nothing it still writes is accepted."""
+        if self._ending or self._execution.why == "drain":
+            return
+        log.warning("a run was lost to another worker, or is about to be", run_id=self._claimed.run_id)
+        self.drain()
 
     def drain(self) -> None:
         """The server stops: let go of the run so that it can be taken up again."""

@@ -28,6 +28,8 @@ class Execution:
         """Do the work until it ends or is stopped; the task returned is done, unless it was left behind."""
         threads = note_threads()
         self._task = task = asyncio.create_task(work)
+        if self.why is not None:
+            self._cut()
         timer = self._loop.call_later(timeout, self.stop, "timeout") if timeout is not None else None
         try:
             await asyncio.wait({task, self._late}, return_when=asyncio.FIRST_COMPLETED)
@@ -41,10 +43,15 @@ class Execution:
         return task
 
     def stop(self, why: Why) -> None:
-        """Stop the work; the first reason counts, but for a cancel, which counts always."""
-        if self.why is None or why == "cancel":
+        """Stop the work, once; the first reason counts, but for a cancel, which counts always."""
+        first = self.why is None
+        if first or why == "cancel":
             self.why = why
-        if self._task is not None and not self._late.done():
+        if first and self._task is not None:
+            self._cut()
+
+    def _cut(self) -> None:
+        if self._task is not None:
             self._task.cancel()
             self._loop.call_later(self._grace, self._give_up)
 

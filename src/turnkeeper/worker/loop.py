@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 
 from turnkeeper.errors import Unavailable
 from turnkeeper.types import Claimed, Clock
 from turnkeeper.worker.attempt import RETRY_AFTER, Attempt, Parts
+from turnkeeper.worker.holding import Holding
 from turnkeeper.worker.places import Places
 
 log = structlog.get_logger()
@@ -28,22 +30,41 @@ class Worker:
         self._parts = parts
         self._clock = clock
         self._places = Places(jobs)
-        self._attempts: dict[str, tuple[Attempt, asyncio.Task[None]]] = {}
+        self._attempts: dict[tuple[str, int], Attempt] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._work = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._claiming = False
         self._cancelled_early: set[str] = set()
 
     async def serve(self) -> None:
-        """Take up what a crash left behind, then work until `stop`."""
+        """Take up what a crash left behind, then work until `stop`. What others left behind, `hold` takes up."""
         self._loop = asyncio.get_running_loop()
-        await self._parts.storage.runs.recover()
+        if self._parts.storage.leases is None:
+            await self._parts.storage.runs.recover()
         self._places.open()
         while self._places.are_open:
             self._work.clear()
             delay = await self._claim()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._work.wait(), delay)
+
+    async def hold(self) -> None:
+        """Keep the runs where other workers could take them, until cancelled.
+
+        On another loop than `serve`: a node that blocks that one does not make the worker silent.
+        """
+        if self._parts.storage.leases is not None:
+            await Holding(self._parts.storage.leases, self).serve()
+
+    def executing(self) -> dict[tuple[str, int], Attempt]:
+        """What is executed now, by run and attempt. From any thread."""
+        return dict(self._attempts)
+
+    def post(self, job: Callable[[], None]) -> None:
+        """Do something on the worker's loop. From any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(job)
 
     def reserve(self) -> bool:
         """See `contracts.Signals`."""
@@ -53,18 +74,16 @@ class Worker:
         """See `contracts.Signals`."""
         if claimed is None:
             self._places.give_back(1)
-        elif self._loop is not None:
-            self._loop.call_soon_threadsafe(self._start, claimed)
+        else:
+            self.post(partial(self._start, claimed))
 
     def wake(self) -> None:
         """See `contracts.Signals`."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._work.set)
+        self.post(self._work.set)
 
     def cancel(self, run_ids: Sequence[str]) -> None:
         """See `contracts.Signals`."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._cancel, run_ids)
+        self.post(partial(self._cancel, run_ids))
 
     def claim_no_more(self) -> None:
         """The server is about to stop: start nothing. May be called from any thread."""
@@ -74,14 +93,12 @@ class Worker:
         """Claim no more, give the runs `timeout` seconds to end, put the rest back in the queue."""
         self._places.close()
         self._work.set()
-        tasks = [task for _, task in self._attempts.values()]
-        if tasks:
-            await asyncio.wait(tasks, timeout=timeout)
-        rest = list(self._attempts.values())
-        for attempt, _ in rest:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout)
+        for attempt in self._attempts.values():
             attempt.drain()
-        if rest:
-            await asyncio.wait([task for _, task in rest], timeout=self._parts.cancel_grace)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._parts.cancel_grace)
 
     async def _claim(self) -> float:
         """Start as many runs as there are free places; returns how long to sleep then."""
@@ -111,8 +128,10 @@ class Worker:
         attempt = Attempt(self._parts, claimed)
         if claimed.run_id in self._cancelled_early:
             attempt.stop()
+        self._attempts[claimed.run_id, claimed.attempt] = attempt
         task = asyncio.create_task(self._see_through(claimed, attempt))
-        self._attempts[claimed.run_id] = attempt, task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _see_through(self, claimed: Claimed, attempt: Attempt) -> None:
         try:
@@ -121,15 +140,16 @@ class Worker:
             log.exception("an attempt could not be ended; its run is taken up after a restart", run_id=claimed.run_id)
             ended = None
         finally:
-            del self._attempts[claimed.run_id]
+            del self._attempts[claimed.run_id, claimed.attempt]
             was_full = self._places.give_back(1)
         if was_full or ended is None or ended.more:
             self._work.set()
 
     def _cancel(self, run_ids: Sequence[str]) -> None:
-        for run_id in run_ids:
-            if run_id in self._attempts:
-                self._attempts[run_id][0].stop()
-            elif self._claiming:  # its claim may be on its way back to us
-                self._cancelled_early.add(run_id)
+        asked = set(run_ids)
+        for (run_id, _), attempt in self._attempts.items():
+            if run_id in asked:
+                attempt.stop()
+        if self._claiming:  # a claim may be on its way back to us
+            self._cancelled_early |= asked
         self._work.set()

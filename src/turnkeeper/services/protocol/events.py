@@ -51,6 +51,7 @@ class ThreadEvents:
         That is this moment, unless a run is under way: what it told belongs to what the client sees next.
         """
         feed = self.news(thread_id)
+        await feed.ready()
         feed.close()
         active = await self._threads.running(thread_id)
         return feed.since if active is None else min(feed.since, before(active.updated_at))

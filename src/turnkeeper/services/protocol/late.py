@@ -134,6 +134,7 @@ class LateListener:
     async def batch(self, timeout: float) -> list[Frame]:
         """See the contract. While the past is told it does not wait, and may return nothing."""
         if self._standing is None:
+            await self._feed.ready()
             self._standing = await self._look()
         if self.closed:
             return []

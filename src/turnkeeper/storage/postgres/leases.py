@@ -1,6 +1,5 @@
 """Leases: a running run is its worker's for as long as the worker is heard of. Who is silent for too long loses it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,11 +7,16 @@ from psycopg import Connection
 
 from turnkeeper.lifecycle import CancelAction
 from turnkeeper.storage.postgres import endings
+from turnkeeper.storage.postgres.clock import SharedClock
+from turnkeeper.storage.postgres.database import Database
 from turnkeeper.storage.postgres.statements import load
 from turnkeeper.storage.stopping import LOST, Active
-from turnkeeper.types import timestamp, uuid7
+from turnkeeper.types import Clock, Held, timestamp, uuid7
 
 SQL = load("runs")
+
+LEASE = 10.0
+"""Seconds a worker may be silent, unless told otherwise."""
 
 MOST = 100
 """Runs taken from silent workers per transaction."""
@@ -20,26 +24,52 @@ MOST = 100
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who claims runs, and for how long they are its own without a heartbeat.
-
-    The servers' clocks are compared: they may differ by a fraction of `seconds`.
-    """
+    """Who claims runs, and for how long they are its own without a heartbeat."""
 
     worker_id: str = field(default_factory=uuid7)
-    seconds: float = 15.0
+    seconds: float = LEASE
 
     def columns(self, now: float) -> dict[str, Any]:
         """A run's columns when it is claimed, or heard of, at `now` (seconds since the epoch)."""
         return {"worker_id": self.worker_id, "lease_until": now + self.seconds}
 
 
-def heartbeat(connection: Connection, lease: Lease, now: float) -> Sequence[tuple[str, int, CancelAction | None]]:
-    """The worker is alive. Returns the runs it still has, each with its attempt and whether it is to stop."""
-    return connection.execute(SQL.heartbeat, lease.columns(now)).fetchall()
+class PostgresLeases:
+    """Implements `contracts.Leases`."""
+
+    def __init__(self, database: Database, clock: Clock, lease: Lease) -> None:
+        self._database = database
+        self._clock = clock
+        self._lease = lease
+
+    @property
+    def seconds(self) -> float:
+        """See the contract."""
+        return self._lease.seconds
+
+    async def renew(self) -> dict[str, Held]:
+        """See the contract."""
+
+        def job(connection: Connection) -> list[tuple[str, int, CancelAction | None]]:
+            if isinstance(self._clock, SharedClock):
+                self._clock.adjust(connection)
+            return connection.execute(SQL.heartbeat, self._lease.columns(self._clock())).fetchall()
+
+        found = await self._database.run(job)
+        return {run_id: Held(attempt, cancel) for run_id, attempt, cancel in found}
+
+    async def expire(self) -> int:
+        """See the contract."""
+        now, taken = self._clock(), 0
+        while True:
+            last = await self._database.transact(lambda connection: _expire(connection, now))
+            taken += last
+            if last < MOST:
+                return taken
 
 
-def expire(connection: Connection, now: float) -> int:
-    """Put runs of workers that were silent for too long back in their queues, some at once; how many that were."""
+def _expire(connection: Connection, now: float) -> int:
+    """Put up to `MOST` runs back in their queues; how many."""
     found = connection.execute(SQL.lock_threads_expired, {"due": now, "limit": MOST}).fetchall()
     expired = {"thread_ids": [thread_id for (thread_id,) in found], "due": now, "now": timestamp(now)}
     taken = connection.execute(SQL.expire_runs, expired).fetchall()

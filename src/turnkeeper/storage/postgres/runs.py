@@ -11,7 +11,7 @@ from turnkeeper.contracts import Signals
 from turnkeeper.errors import NotFound
 from turnkeeper.lifecycle import CancelAction
 from turnkeeper.storage import rows
-from turnkeeper.storage.postgres import carrying, endings, leases, threads
+from turnkeeper.storage.postgres import carrying, endings, threads
 from turnkeeper.storage.postgres.admission import Admission
 from turnkeeper.storage.postgres.database import Database, in_transaction
 from turnkeeper.storage.postgres.leases import Lease
@@ -82,24 +82,6 @@ class PostgresRuns:
         due = self._clock()
         return await self._database.transact(lambda connection: endings.recover(connection, due))
 
-    async def heartbeat(self) -> dict[str, tuple[int, CancelAction | None]]:
-        """Keep the runs this process executes; which it still has, each with its attempt and whether it is to stop.
-
-        A run it executes that is not among them belongs to somebody else by now, or has ended.
-        """
-        now = self._clock()
-        found = await self._database.run(lambda connection: leases.heartbeat(connection, self._lease, now))
-        return {run_id: (attempt, cancel) for run_id, attempt, cancel in found}
-
-    async def expire_leases(self) -> int:
-        """Put the runs of workers that have been silent for too long back in the queue; returns how many."""
-        now = self._clock()
-        taken = last = await self._database.transact(lambda connection: leases.expire(connection, now))
-        while last == leases.MOST:
-            last = await self._database.transact(lambda connection: leases.expire(connection, now))
-            taken += last
-        return taken
-
     async def cancel(self, thread_id: str, run_ids: Sequence[str], action: CancelAction, reason: str) -> Stopped:
         """See the contract."""
 
@@ -158,6 +140,12 @@ class PostgresRuns:
             raise _missing()
         ended = rows.end(row)
         return None if ended.status in lifecycle.ACTIVE else ended
+
+    async def inactive(self, run_ids: Sequence[str]) -> list[str]:
+        """See the contract."""
+        named = {"run_ids": list(run_ids)}
+        found = await self._database.run(lambda connection: connection.execute(SQL.inactive, named).fetchall())
+        return [run_id for (run_id,) in found]
 
     async def delete(self, thread_id: str, run_id: str) -> None:
         """See the contract."""

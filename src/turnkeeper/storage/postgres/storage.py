@@ -1,15 +1,14 @@
 """Everything the servers keep, in one PostgreSQL database."""
 
-import time
-
 from turnkeeper.storage.postgres.assistants import PostgresAssistants
 from turnkeeper.storage.postgres.checkpoint_puts import Owner
 from turnkeeper.storage.postgres.checkpoints import Saver
+from turnkeeper.storage.postgres.clock import SharedClock
 from turnkeeper.storage.postgres.database import Database
 from turnkeeper.storage.postgres.edits import Edit
 from turnkeeper.storage.postgres.events import PostgresEvents
 from turnkeeper.storage.postgres.items import Items
-from turnkeeper.storage.postgres.leases import Lease
+from turnkeeper.storage.postgres.leases import LEASE, Lease, PostgresLeases
 from turnkeeper.storage.postgres.retention import Retention
 from turnkeeper.storage.postgres.runs import PostgresRuns
 from turnkeeper.storage.postgres.threads import PostgresThreads
@@ -19,11 +18,17 @@ from turnkeeper.types import Claimed, Clock
 class PostgresStorage:
     """Implements `contracts.Storage`."""
 
-    def __init__(self, uri: str, clock: Clock = time.time, *, connections: int = 8, lease: Lease | None = None) -> None:
-        """`uri` as libpq takes it; `connections` is the most this process opens; `lease` is that of its workers."""
+    def __init__(self, uri: str, clock: Clock | None = None, *, connections: int = 8, lease: float = LEASE) -> None:
+        """`uri` as libpq takes it; `connections` is the most this process opens; `lease`: its worker's, seconds.
+
+        `clock` is for tests: all servers on one database go by its time.
+        """
+        self.clock: Clock = clock or SharedClock()
+        clock, mine = self.clock, Lease(seconds=lease)
         self._database = Database(uri, connections)
         self._saver = Saver(self._database)
-        self.runs = PostgresRuns(self._database, clock, lease or Lease())
+        self.runs = PostgresRuns(self._database, clock, mine)
+        self.leases = PostgresLeases(self._database, clock, mine)
         self.threads = PostgresThreads(self._database, clock)
         self.assistants = PostgresAssistants(self._database, clock)
         self.items = Items(self._database)
@@ -46,6 +51,8 @@ class PostgresStorage:
     def open(self) -> None:
         """See the contract."""
         self._database.open()
+        if isinstance(self.clock, SharedClock):
+            self._database.call(self.clock.adjust)
 
     def close(self) -> None:
         """See the contract."""

@@ -132,6 +132,12 @@ class SqliteRuns:
         ended = rows.end(row)
         return None if ended.status in lifecycle.ACTIVE else ended
 
+    async def inactive(self, run_ids: Sequence[str]) -> list[str]:
+        """See the contract."""
+        parameters = {"run_ids": text(run_ids)}
+        found = await self._database.read(lambda connection: connection.execute(SQL.inactive, parameters).fetchall())
+        return [run_id for (run_id,) in found]
+
     async def delete(self, thread_id: str, run_id: str) -> None:
         """See the contract."""
         now = timestamp(self._clock())

@@ -22,6 +22,8 @@ class SqliteStorage:
 
     def __init__(self, path: str, clock: Clock = time.time) -> None:
         """`path` is a file or `:memory:`."""
+        self.clock = clock
+        self.leases = None
         self._database = Database(path)
         self._saver = SqliteSaver(self._database)
         self._failures: dict[str, BaseException] = {}

@@ -302,6 +302,12 @@ select runs.run_id, runs.thread_id, runs.status, runs.cancel_reason,
 from runs join threads on threads.thread_id = runs.thread_id
 where runs.run_id = :run_id and runs.thread_id = :thread_id;
 
+-- name: inactive
+-- Those of the named runs that have ended or are gone.
+select run_id
+from unnest(cast(:run_ids as text[])) as named (run_id)
+where not exists (select from runs where runs.run_id = named.run_id and status in ('pending', 'running'));
+
 -- name: newest_change
 -- The newest thing that happened to the runs of a thread, and its newest checkpoint.
 select

@@ -23,3 +23,7 @@ insert into turnkeeper_schema (version) values (:version);
 -- How long (milliseconds) this connection waits for a lock, and others for a transaction in which nothing happens: a server
 -- may be paused in the middle of one, and must not hold up the others.
 select set_config('lock_timeout', :longest, false), set_config('idle_in_transaction_session_timeout', :longest, false);
+
+-- name: time
+-- The time, in seconds since the epoch.
+select cast(extract(epoch from clock_timestamp()) as double precision);

@@ -176,6 +176,12 @@ select runs.run_id, runs.thread_id, runs.status, runs.cancel_reason,
 from runs join threads on threads.thread_id = runs.thread_id
 where runs.run_id = :run_id and runs.thread_id = :thread_id;
 
+-- name: inactive
+-- Those of the named runs that have ended or are gone.
+select value
+from json_each(:run_ids)
+where not exists (select 1 from runs where run_id = value and status in ('pending', 'running'));
+
 -- name: count_crashes
 -- Differs: part of `claim_run` elsewhere. How often a server went down with a run, without having let go of it.
 select count(*) from journal
