@@ -3,7 +3,8 @@
 import asyncio
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,7 @@ from tests.conformance.postgres_kit import Postgres
 from tests.conformance.test_runs import Places
 from turnkeeper.contracts import Leases
 from turnkeeper.errors import ConfigError, Fenced, NotFound, Unavailable
+from turnkeeper.storage.postgres import migrations
 from turnkeeper.storage.postgres.database import Database
 from turnkeeper.storage.postgres.storage import PostgresStorage
 from turnkeeper.types import Claimed, Outcome
@@ -254,13 +256,46 @@ async def test_a_server_that_stands_still_holds_up_the_others_for_a_while_only(
     paused.close()
 
 
-def test_an_older_server_refuses_a_newer_database(postgres: Postgres, connection: Connection) -> None:
-    connection.execute("insert into turnkeeper_schema (version) values (1000)")
+@contextmanager
+def newer(connection: Connection, oldest: int) -> Generator[None]:
+    """A newer server has been here."""
+    connection.execute("insert into turnkeeper_schema (version, oldest) values (1000, %s)", [oldest])
     try:
-        with pytest.raises(ConfigError, match="1000"):
-            PostgresStorage(postgres.uri).open()
+        yield
     finally:
         connection.execute("delete from turnkeeper_schema where version = 1000")
+
+
+def test_an_older_server_refuses_a_database_it_cannot_work_with(postgres: Postgres, connection: Connection) -> None:
+    with newer(connection, oldest=999), pytest.raises(ConfigError, match="1000"):
+        PostgresStorage(postgres.uri).open()
+
+
+def test_an_older_server_starts_beside_newer_ones_where_their_migration_lets_it(
+    postgres: Postgres, connection: Connection
+) -> None:
+    with newer(connection, oldest=1):
+        storage = PostgresStorage(postgres.uri)
+        storage.open()
+        storage.close()
+
+
+def test_a_migration_lets_those_pass_who_work(postgres: Postgres, connection: Connection) -> None:
+    """It would otherwise keep every server from the table for as long as one statement there takes."""
+    script = "-- oldest: 1\nalter table threads add column brief integer"
+    migrations_lock = threading.Thread(target=_migrated, args=(postgres.uri, script))
+    with connection.transaction():
+        connection.execute("select from threads")
+        migrations_lock.start()
+        with psycopg.connect(postgres.uri, autocommit=True) as working:
+            while not working.execute(
+                "select 1 from pg_locks where mode = 'AccessExclusiveLock' and not granted"
+            ).fetchall():
+                pass
+            working.execute("select from threads limit 1")
+    migrations_lock.join()
+    connection.execute("alter table threads drop column brief")
+    connection.execute("delete from turnkeeper_schema where version = 1001")
 
 
 def test_a_database_that_is_not_there_is_a_readable_error(postgres: Postgres) -> None:
@@ -286,6 +321,12 @@ async def test_servers_that_start_together_migrate_a_new_database_once(
         for server in servers:
             server.close()
         connection.execute("drop database fresh with (force)")
+
+
+def _migrated(uri: str, script: str) -> None:
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute("set lock_timeout = 1000")
+        migrations.apply_step(connection, 1001, script)
 
 
 def test_the_tables_are_those_the_library_expects() -> None:

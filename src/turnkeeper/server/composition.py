@@ -116,6 +116,7 @@ class Server:
             yield
         finally:
             await self._stop_worker()
+            self._signals.wake()  # other workers may take up at once what this one could not finish
             holding.cancel()
             working.cancel()
             cleaning.cancel()
