@@ -64,6 +64,7 @@ bench: $(READY) ## Measure (ARGS: what to hand to python -m bench)
 lock: ## Bring the lock files in line with pyproject.toml; needs uv (UPGRADE=1: to the newest versions)
 	$(COMPILE) --output-file requirements.lock
 	$(COMPILE) --group dev --extra postgres --extra redis --constraints requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) --extra postgres --extra redis --constraints requirements-dev.lock --output-file deploy/requirements.lock
 
 .PHONY: clean
 clean: ## Remove everything make has made, .venv too

@@ -12,6 +12,7 @@ import pytest
 
 from turnkeeper.config import Settings, load_settings
 from turnkeeper.config.dotenv import parse_dotenv
+from turnkeeper.config.settings import StoreIndex, StoreTtl
 from turnkeeper.errors import ConfigError
 
 Write = Callable[..., Path]
@@ -91,9 +92,56 @@ def test_an_unknown_key_is_a_warning_that_names_the_nearest(write: Write) -> Non
 
 
 def test_a_key_the_server_does_not_act_on_is_never_passed_over_in_silence(write: Write) -> None:
-    (warning,) = load_settings(write(store={"index": {}})).warnings
+    (warning,) = load_settings(write(encryption={"path": "./secret.py:encryption"})).warnings
 
-    assert '"store" is not supported yet' in warning
+    assert '"encryption" is not supported yet' in warning
+
+
+def test_the_stores_index_and_lifetimes_are_read_as_the_official_server_does(write: Write) -> None:
+    own = {"index": {"embed": "./embed.py:embed", "dims": 3}, "ttl": {"default_ttl": 60, "refresh_on_read": False}}
+
+    settings = load_settings(write(store=own), postgres_uri="postgresql://localhost/db")
+
+    assert settings.store_index == StoreIndex(embed="./embed.py:embed", dims=3, fields=("$",))
+    assert settings.store_ttl == StoreTtl(minutes=60, refresh_on_read=False)
+    assert not settings.warnings
+
+
+def test_a_search_by_meaning_that_one_file_cannot_do_is_not_passed_over_in_silence(write: Write) -> None:
+    (warning,) = load_settings(write(store={"index": {"embed": "openai:small", "dims": 3}})).warnings
+
+    assert "pgvector" in warning
+
+
+@pytest.mark.parametrize("own", [{"index": {"embed": "openai:x"}}, {"index": 1}, {"ttl": {"default": 1}}, 5])
+def test_a_store_that_cannot_be_understood_is_refused(write: Write, own: object) -> None:
+    with pytest.raises(ConfigError, match='"store" cannot be understood'):
+        load_settings(write(store=own))
+
+
+def test_several_processes_without_a_database_they_share_are_refused(write: Write) -> None:
+    for given in ({"role": "worker"}, {"redis_uri": "redis://localhost"}):
+        with pytest.raises(ConfigError, match="for several processes"):
+            load_settings(write(), **given)
+
+
+def test_a_password_in_a_wrong_address_is_not_shown(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URI", "mysql://user:secret@host/db")
+
+    with pytest.raises(ConfigError) as refused:
+        load_settings(write())
+
+    assert "secret" not in f"{refused.value} {refused.value.cause} {refused.value.where} {refused.value.fix}"
+
+
+def test_a_database_file_on_the_command_line_wins_over_addresses_in_the_environment(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URI", "postgresql://host/db")
+    monkeypatch.setenv("REDIS_URI", "redis://host")
+
+    assert load_settings(write()).postgres_uri == "postgresql://host/db"
+    assert load_settings(write(), db="own.db").postgres_uri is None
 
 
 def test_a_server_that_was_to_authenticate_does_not_let_everybody_in(write: Write) -> None:

@@ -1,6 +1,7 @@
 """Read `langgraph.json` unchanged, its environment and its graphs; say what is wrong in the words of the file."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ from turnkeeper.config.dotenv import parse_dotenv
 from turnkeeper.config.graphs import read_graphs
 from turnkeeper.config.options import SECTION, read_options
 from turnkeeper.config.settings import Settings
+from turnkeeper.config.store import read_store
 from turnkeeper.errors import ConfigError
 
 BUILD_KEYS = (
@@ -17,10 +19,10 @@ BUILD_KEYS = (
 )  # fmt: skip
 """Keys of the official file that concern building an image: nothing for a server to do."""
 
-UNAPPLIED_KEYS = ("encryption", "priority", "http", "store", "checkpointer", "webhooks", "ui", "ui_config")
+UNAPPLIED_KEYS = ("encryption", "priority", "http", "checkpointer", "webhooks", "ui", "ui_config")
 """Keys of the official file that change how a server behaves and that this one does not act on yet."""
 
-KNOWN_KEYS = ("graphs", "dependencies", "env", "auth", SECTION, *BUILD_KEYS, *UNAPPLIED_KEYS)
+KNOWN_KEYS = ("graphs", "dependencies", "env", "auth", "store", SECTION, *BUILD_KEYS, *UNAPPLIED_KEYS)
 
 
 def load_settings(config_path: str | Path, **overrides: Any) -> Settings:
@@ -40,6 +42,7 @@ def load_settings(config_path: str | Path, **overrides: Any) -> Settings:
         "warnings": tuple(warnings),
     }
     given = {key: value for key, value in overrides.items() if value is not None}
+    values |= read_store(document)
     values |= read_options(document, os.environ)
     if "db" in given:  # said on the command line: an address in the environment is meant for others
         values |= {"postgres_uri": None, "redis_uri": None}
@@ -55,6 +58,9 @@ def _consistent(settings: Settings) -> Settings:
             cause="a SQLite file belongs to one process",
             fix="give --postgres-uri too",
         )
+    if settings.postgres_uri is None and settings.store_index is not None:
+        warning = '"index" of "store" has no effect on a SQLite file: searches by meaning need PostgreSQL with pgvector'
+        return replace(settings, warnings=(*settings.warnings, warning))
     return settings
 
 

@@ -38,6 +38,26 @@ class GraphSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreIndex:
+    """What of the store's items is found by its meaning (`store.index`)."""
+
+    embed: str
+    """`provider:model`, or where a function is that makes vectors of texts: `./embed.py:embed`."""
+    dims: int
+    fields: tuple[str, ...]
+    """Paths of what is embedded; `$` is the whole value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreTtl:
+    """How long the store's items live that are put without saying so (`store.ttl`)."""
+
+    minutes: float | None
+    refresh_on_read: bool
+    """Whether a read prolongs an item's life."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything the server needs to know, decided once at the start."""
 
@@ -47,6 +67,8 @@ class Settings:
     graphs: tuple[GraphSpec, ...]
     dependencies: tuple[Path, ...] = ()
     """Local folders to import from. Package names in the file are for an installer and left out."""
+    store_index: StoreIndex | None = None
+    store_ttl: StoreTtl | None = None
     host: str = "127.0.0.1"
     port: int = 2024
     db: str = ".turnkeeper/turnkeeper.db"

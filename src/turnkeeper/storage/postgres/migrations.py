@@ -6,6 +6,8 @@ started beside the old ones, and old ones again, should the new ones not do. Wit
 
 import re
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import cast
@@ -37,22 +39,22 @@ def migrate(connection: Connection) -> None:
 
     Raises `ConfigError` when a newer server has been here that left nothing to work with, and what the driver raises.
     """
-    _take_turn(connection)
-    try:
+    with turn(connection):
         connection.execute(SQL.limit_lock, {"longest": LONGEST_LOCK})
         _apply(connection)
         connection.execute(SQL.limit_lock, {"longest": "0"})
         PostgresStore(cast("Conn", connection)).setup()
+
+
+@contextmanager
+def turn(connection: Connection) -> Generator[None]:
+    """One server at a time. The connection commits each statement."""
+    while not connection.execute(SQL.take_turn, {"lock": LOCK}).fetchall()[0][0]:
+        time.sleep(PAUSE)
+    try:
+        yield
     finally:
         connection.execute(SQL.give_turn, {"lock": LOCK})
-
-
-def _take_turn(connection: Connection) -> None:
-    while True:
-        [(mine,)] = connection.execute(SQL.take_turn, {"lock": LOCK}).fetchall()
-        if mine:
-            return
-        time.sleep(PAUSE)
 
 
 def _apply(connection: Connection) -> None:
