@@ -3,15 +3,18 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from turnkeeper.contracts import RUN_DONE, EventLog, EventStore, Frame, Subscription, Told
+from turnkeeper.stream import postgres
 from turnkeeper.stream.local import LocalEventLog
 from turnkeeper.stream.redis.bus import Bus
 from turnkeeper.stream.redis.log import RedisEventLog
+from turnkeeper.stream.shared import SharedEventLog
 from turnkeeper.types import Ended
 
 T = TypeVar("T")
+B = TypeVar("B")
 
 THREAD, RUN, OTHER = "thread", "run", "other"
 FOREVER = 5.0
@@ -60,12 +63,12 @@ class OneProcess:
         self._log.close()
 
 
-class RedisProcess:
-    """A process on Redis, with a loop of its own in a thread."""
+class Process(Generic[B]):
+    """Another process, as far as events go: its loop is in a thread of its own."""
 
-    def __init__(self, store: EventStore, uri: str, prefix: str) -> None:
-        self.bus = Bus(uri, prefix=prefix)
-        self.log = RedisEventLog(store, self.bus)
+    def __init__(self, log: SharedEventLog, bus: B) -> None:
+        self.bus = bus
+        self.log = log
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -90,7 +93,8 @@ class TwoOnRedis:
         """`telling`: how the server that tells gets to Redis, if not on the same way."""
         self.bus = Bus(uri, prefix=prefix)
         self.log = RedisEventLog(store, self.bus)
-        self.teller = RedisProcess(store, telling or uri, prefix)
+        tells = Bus(telling or uri, prefix=prefix)
+        self.teller = Process(RedisEventLog(store, tells), tells)
         self.here: EventLog = self.log
         self.there: EventLog = self.teller.log
         self._heard = asyncio.Event()
@@ -116,6 +120,41 @@ class TwoOnRedis:
         await self.bus.reader.opened([self.bus.name])
         await self.teller.run(say())
         await asyncio.wait_for(self._heard.wait(), FOREVER)
+
+    def close(self) -> None:
+        self.log.close()
+
+
+class TwoOnPostgres:
+    """Two servers on one PostgreSQL."""
+
+    def __init__(self, store: EventStore, uri: str) -> None:
+        self.bus = postgres.Bus(uri)
+        self.log = postgres.PostgresEventLog(store, self.bus)
+        tells = postgres.Bus(uri)
+        self.teller = Process(postgres.PostgresEventLog(store, tells), tells)
+        self.here: EventLog = self.log
+        self.there: EventLog = self.teller.log
+        self._marks = 0
+
+    async def start(self) -> None:
+        await self.log.start()
+        await self.teller.start()
+
+    async def stop(self) -> None:
+        self.log.close()
+        await self.log.stop()
+        await self.teller.stop()
+
+    async def settled(self) -> None:
+        """What is told last gets to everybody last."""
+        self._marks += 1
+        mark = f"mark {self._marks}"
+        listener = self.here.follow(mark, protocol=False)
+        await listener.ready()
+        self.there.append(Told(mark, "", "mark", b""))
+        assert await listener.batch(FOREVER)
+        listener.close()
 
     def close(self) -> None:
         self.log.close()

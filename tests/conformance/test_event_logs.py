@@ -1,6 +1,6 @@
 """The event log, whichever: what listeners hear, in what order, what they find again, and who is dropped.
 
-On Redis it is told in one process and heard in another.
+On Redis and PostgreSQL it is told in one process and heard in another.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from tests.conformance.event_logs import (
     THREAD,
     OneProcess,
     Servers,
+    TwoOnPostgres,
     TwoOnRedis,
     all_of,
     become,
@@ -32,8 +33,11 @@ from tests.conformance.event_logs import (
     some_of,
     told,
 )
+from tests.conformance.listen_notify_kit import forget_told
+from tests.conformance.postgres_kit import Postgres
 from tests.conformance.redis_kit import RedisServer
 from turnkeeper.contracts import RUN_DONE, EventStore, Frame, Told
+from turnkeeper.storage.postgres.storage import PostgresStorage
 from turnkeeper.storage.sqlite.storage import SqliteStorage
 from turnkeeper.stream import replay, subscription
 from turnkeeper.types import uuid7
@@ -55,11 +59,22 @@ def store(tmp_path: Path) -> Iterator[EventStore]:
     storage.close()
 
 
-@pytest.fixture(params=["local", "redis"])
+@pytest.fixture
+def on_postgres(postgres: Postgres) -> Iterator[Servers]:
+    """Here the way stores what is durable, so the store has to be in the same database."""
+    storage = PostgresStorage(forget_told(postgres.uri))
+    storage.open()
+    yield TwoOnPostgres(storage.events, postgres.uri)
+    storage.close()
+
+
+@pytest.fixture(params=["local", "redis", "postgres"])
 async def servers(request: pytest.FixtureRequest, store: EventStore) -> AsyncIterator[Servers]:
     servers: Servers
     if request.param == "local":
         servers = OneProcess(store)
+    elif request.param == "postgres":
+        servers = request.getfixturevalue("on_postgres")
     else:
         servers = TwoOnRedis(store, request.getfixturevalue("redis_server").uri, f"{uuid7()}:")
     await servers.start()

@@ -26,8 +26,8 @@ from tests.conformance.event_logs import (
 from tests.conformance.redis_kit import RedisServer, Road
 from turnkeeper.contracts import EventStore, Feed, Frame, Subscription, Told
 from turnkeeper.storage.sqlite.storage import SqliteStorage
-from turnkeeper.stream import tapes
-from turnkeeper.stream.redis import bus, link, log, reader, subscription, writer
+from turnkeeper.stream import attached, shared, tapes
+from turnkeeper.stream.redis import bus, link, reader, writer
 from turnkeeper.stream.redis.bus import Bus
 from turnkeeper.stream.redis.signals import RedisSignals
 from turnkeeper.types import Claimed, uuid7
@@ -60,13 +60,13 @@ def redis_server(running: RedisServer) -> Iterator[RedisServer]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (link, bus, subscription):
+    for module in (link, bus, attached):
         monkeypatch.setattr(module, "ANSWER", 0.3)
     monkeypatch.setattr(reader, "PULSE", 0.2)
     monkeypatch.setattr(reader, "LINGER", 0.1)
     monkeypatch.setattr(writer, "PATIENCE", 0.5)
     monkeypatch.setattr(writer, "GAPS_AFTER", 0.1)
-    monkeypatch.setattr(log, "OFFLINE", 1.0)
+    monkeypatch.setattr(shared, "OFFLINE", 1.0)
 
 
 @pytest.fixture

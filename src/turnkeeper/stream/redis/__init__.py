@@ -2,3 +2,9 @@
 
 Redis is a hint, never the truth: whatever of it is lost, paused or flushed costs time, and streams that break off.
 """
+
+from turnkeeper.stream.redis.bus import Bus
+from turnkeeper.stream.redis.log import RedisEventLog
+from turnkeeper.stream.redis.signals import RedisSignals
+
+__all__ = ["Bus", "RedisEventLog", "RedisSignals"]

@@ -57,6 +57,10 @@ class Bus:
         """Tell something on a channel. On the bus's loop."""
         self.writer.put(Entry(("say", channel, message, *NOTHING[1:])))
 
+    def hear(self, channel: str, heard: Callable[[bytes], None]) -> None:
+        """Listen to what is said on a channel. On the bus's loop."""
+        self.reader.hold(channel, heard)
+
     async def start(self) -> None:
         """Connect. A Redis that is not there now is waited for a second, and then in the background."""
         self._loop = asyncio.get_running_loop()

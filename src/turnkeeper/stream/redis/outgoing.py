@@ -2,29 +2,13 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import msgspec
 
 from turnkeeper.contracts import Told
-from turnkeeper.stream.redis.wire import pack, pack_end, without_values
+from turnkeeper.stream.local import End, Gone
 from turnkeeper.stream.redis.writer import Entry
-from turnkeeper.types import Ended
-
-
-class End(NamedTuple):
-    """An end on its way into the log."""
-
-    ended: Ended
-    durable: bool
-    protocol: bool
-
-
-class Gone(NamedTuple):
-    """A run or a whole thread that was deleted."""
-
-    thread_id: str
-    run_id: str | None
+from turnkeeper.stream.wire import pack, pack_end, without_values
 
 
 class Entries:

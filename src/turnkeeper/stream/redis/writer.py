@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from turnkeeper.contracts import Frame, Told
 from turnkeeper.stream.redis.link import Item, Link
-from turnkeeper.stream.redis.wire import number
+from turnkeeper.stream.wire import number
 
 log = structlog.get_logger()
 

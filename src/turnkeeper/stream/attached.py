@@ -1,4 +1,4 @@
-"""One listener in a process of many: attached once Redis knows of it. Used on the API's loop only."""
+"""One listener in a process of many: attached once the others know of it. Used on the API's loop only."""
 
 import asyncio
 import contextlib
@@ -6,18 +6,20 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from turnkeeper.contracts import Frame
-from turnkeeper.stream.redis.link import ANSWER
 from turnkeeper.stream.replay import Replay
 from turnkeeper.stream.subscription import LocalSubscription
 from turnkeeper.types import Ended
 
+ANSWER = 1.0
+"""Seconds a listener that has to be known to other processes waits until it is."""
 
-class RedisSubscription(LocalSubscription):
+
+class AttachedSubscription(LocalSubscription):
     """Implements `contracts.Subscription`. What is told while it is attached waits until its past is known."""
 
     def __init__(
         self,
-        leave: Callable[["RedisSubscription"], None],
+        leave: Callable[["AttachedSubscription"], None],
         thread_id: str,
         *,
         frames: bool,
@@ -25,9 +27,9 @@ class RedisSubscription(LocalSubscription):
         protocol: bool = False,
         is_up: Callable[[], bool],
     ) -> None:
-        """`is_up` tells whether Redis is there."""
+        """`is_up` tells whether other processes can be heard."""
         super().__init__(
-            lambda gone: leave(cast("RedisSubscription", gone)), frames=frames, since=since, protocol=protocol
+            lambda gone: leave(cast("AttachedSubscription", gone)), frames=frames, since=since, protocol=protocol
         )
         self.thread_id = thread_id
         self._is_up = is_up
@@ -53,7 +55,7 @@ class RedisSubscription(LocalSubscription):
         return self._end is not None
 
     async def ready(self) -> None:
-        """See the contract. A Redis that is not there is not waited for: what it knows is looked for later."""
+        """See the contract. Who cannot be reached is not waited for: what is known there is looked for later."""
         if self._is_up():
             await self._attached_within(ANSWER)
 
