@@ -9,11 +9,16 @@ from typing import NoReturn
 import click
 
 from turnkeeper import __version__
+from turnkeeper.cli.build import build
+from turnkeeper.cli.db import db
 from turnkeeper.cli.demo import demo
 from turnkeeper.cli.dev import dev
+from turnkeeper.cli.dockerfile import dockerfile
+from turnkeeper.cli.doctor import doctor
 from turnkeeper.cli.screen import Screen, color_option, verbose_option
 from turnkeeper.cli.serve import GraphsFailed, serve
 from turnkeeper.cli.stopping import Stopped
+from turnkeeper.cli.up import up
 from turnkeeper.cli.validate import validate
 from turnkeeper.cli.version import version
 from turnkeeper.errors import ConfigError
@@ -29,7 +34,7 @@ def cli() -> None:
     """Serve LangGraph agents, and keep the turns of every thread in order."""
 
 
-for command in (dev, serve, demo, validate, version):
+for command in (dev, serve, demo, db, build, dockerfile, up, doctor, validate, version):
     cli.add_command(command)
 
 

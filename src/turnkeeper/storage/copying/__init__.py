@@ -1,0 +1,1 @@
+"""Moves everything from one SQLite file to a PostgreSQL database, as SQL rows."""
