@@ -1,6 +1,6 @@
 """What the server counts. `GET /metrics` shows it in the format of Prometheus."""
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 REGISTRY = CollectorRegistry()
 
@@ -18,6 +18,19 @@ ENDED = Counter(
     "turnkeeper_runs_ended",
     "Runs that came to an end, by how.",
     ["status"],
+    registry=REGISTRY,
+)
+
+PENDING = Gauge(
+    "turnkeeper_runs_pending",
+    "Threads with a run that may start, by what it waits for. Of all servers, whichever is asked.",
+    ["waiting_for"],
+    registry=REGISTRY,
+)
+
+RUNNING = Gauge(
+    "turnkeeper_runs_running",
+    "Runs under way. Of all servers, whichever is asked.",
     registry=REGISTRY,
 )
 

@@ -161,6 +161,17 @@ class Compose(Protocol):
         ...
 
 
+class Queueing(msgspec.Struct, frozen=True):
+    """When a run's turn comes among those of other threads, once it is the next of its own."""
+
+    priority: int = 0
+    """-100 to 100; higher ones go first. A thread has the highest of its due runs."""
+    fairness_key: str | None = None
+    """Whose run it is: those of one key take turns with those of another. By default a thread stands for itself."""
+    concurrency_key: str | None = None
+    """What it needs a slot of, if it needs one: see `Limits`."""
+
+
 class RunRequest(msgspec.Struct, frozen=True):
     """A run as asked for, before its assistant and thread are known."""
 
@@ -172,6 +183,7 @@ class RunRequest(msgspec.Struct, frozen=True):
     due_at: float
     stateless: bool = False
     has_command: bool = False
+    queueing: Queueing = Queueing()
     preconditions: Preconditions = Preconditions()
     supersession: Supersession = Supersession()
     new_thread: NewThread | None = None
@@ -249,7 +261,28 @@ class Ended(msgspec.Struct, frozen=True):
     reason: str | None = None
     checkpoint_id: str | None = None
     more: bool = False
-    """Whether other runs of the thread wait for this one's end."""
+    """Whether this one's end may let others start: of the thread, or of those that wait for its slot."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How many runs of one concurrency key are executed at once, over all servers."""
+
+    each: int | None = None
+    """Of every key that is not named; `None`: as many as there are."""
+    named: dict[str, int] = {}
+
+
+NO_LIMITS = Limits()
+
+
+class Waiting(NamedTuple):
+    """How many threads have a run that may start, and what it waits for; and how many have one under way."""
+
+    for_worker: int
+    """They would start at once if a worker had room."""
+    for_slot: int
+    """As many runs of their concurrency key as may be are executed already."""
+    running: int
 
 
 class Held(NamedTuple):

@@ -17,7 +17,19 @@ from turnkeeper.lifecycle import Strategy
 from turnkeeper.storage.queries import load
 from turnkeeper.storage.sqlite.checkpoints import SqliteSaver
 from turnkeeper.storage.sqlite.storage import SqliteStorage
-from turnkeeper.types import EMPTY, Admitted, Assistant, Claimed, Composed, NewThread, Preconditions, RunRequest, uuid7
+from turnkeeper.types import (
+    EMPTY,
+    NO_LIMITS,
+    Admitted,
+    Assistant,
+    Claimed,
+    Composed,
+    Limits,
+    NewThread,
+    Preconditions,
+    RunRequest,
+    uuid7,
+)
 
 ASSISTANT = "0a000000-0000-4000-8000-000000000001"
 GRAPH = "agent"
@@ -63,7 +75,7 @@ class Backend(Protocol):
     most_writes: int | None
     """Statements that change something which a run of one node may take; `None` where they cost next to nothing."""
 
-    def open(self, place: Path, clock: Time) -> Storage: ...
+    def open(self, place: Path, clock: Time, limits: Limits = NO_LIMITS) -> Storage: ...
 
     def dump(self, storage: Storage) -> Rows:
         """Every row of every table."""
@@ -104,8 +116,8 @@ class Sqlite:
     def count_writes(self) -> AbstractContextManager[list[str]]:
         raise NotImplementedError
 
-    def open(self, place: Path, clock: Time) -> Storage:
-        storage = SqliteStorage(str(place / "turnkeeper.db"), clock)
+    def open(self, place: Path, clock: Time, limits: Limits = NO_LIMITS) -> Storage:
+        storage = SqliteStorage(str(place / "turnkeeper.db"), clock, limits=limits)
         storage.open()
         return cast("Storage", storage)
 
@@ -161,12 +173,13 @@ BACKENDS = ("sqlite", "postgres")
 class Kit:
     """A storage under test, and the few words in which tests talk to it."""
 
-    def __init__(self, backend: Backend, place: Path) -> None:
+    def __init__(self, backend: Backend, place: Path, limits: Limits = NO_LIMITS) -> None:
         self.backend = backend
         self.clock = Time()
         self.signals: Signals = NoRoom()
         self._place = place
-        self.storage = backend.open(place, self.clock)
+        self.limits = limits
+        self.storage = backend.open(place, self.clock, limits)
 
     def close(self) -> None:
         with suppress(Exception):
@@ -175,7 +188,7 @@ class Kit:
     def crash(self) -> None:
         """The server dies and starts again on the same database."""
         self.backend.kill(self.storage)
-        self.storage = self.backend.open(self._place, self.clock)
+        self.storage = self.backend.open(self._place, self.clock, self.limits)
 
     async def prepare(self) -> None:
         """Make the assistant that runs are asked of."""

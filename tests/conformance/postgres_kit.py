@@ -18,9 +18,10 @@ from tests.conformance.conftest import Rows, Time
 from turnkeeper.contracts import Storage
 from turnkeeper.storage.postgres.checkpoints import Saver
 from turnkeeper.storage.postgres.storage import PostgresStorage
+from turnkeeper.types import NO_LIMITS, Limits
 
-OURS_ALONE = ("turnkeeper_schema", "store_migrations")
-"""Tables that say which migrations were applied: they stay as they are."""
+OURS_ALONE = ("turnkeeper_schema", "store_migrations", "concurrency_limits")
+"""Tables that say which migrations were applied, and which limits: they stay as they are."""
 
 NAMED = {"store": "items"}
 """Tables the suite knows by another name."""
@@ -53,8 +54,8 @@ class Postgres:
         self.uri = uri
         self._places: set[Path] = set()
 
-    def open(self, place: Path, clock: Time) -> Storage:
-        storage = PostgresStorage(self.uri, clock)
+    def open(self, place: Path, clock: Time, limits: Limits = NO_LIMITS) -> Storage:
+        storage = PostgresStorage(self.uri, clock, limits=limits)
         storage.open()
         if place not in self._places:
             self._places.add(place)

@@ -24,7 +24,7 @@ from tests.conformance.conftest import Backend, Kit, NoRoom
 from turnkeeper import lifecycle
 from turnkeeper.errors import Conflict, Fenced, NotFound
 from turnkeeper.lifecycle import CancelAction, RestStatus, RunStatus, Strategy
-from turnkeeper.types import Admitted, Claimed, NewThread, Outcome, Stopped, Supersession
+from turnkeeper.types import Admitted, Claimed, Limits, NewThread, Outcome, Queueing, Stopped, Supersession
 
 MOVE_OF = {"success": "succeed", "error": "fail", "timeout": "expire", "interrupted": "interrupt"}
 
@@ -33,6 +33,12 @@ actions = st.sampled_from(["interrupt", "rollback"])
 strategies = st.sampled_from(["reject", "enqueue", "interrupt", "rollback"])
 statuses = st.sampled_from(list(MOVE_OF))
 rests = st.sampled_from(["idle", "interrupted", "error"])
+queueings = st.builds(
+    Queueing,
+    priority=st.sampled_from([0, 0, 5, -5]),
+    fairness_key=st.sampled_from([None, "a", "b"]),
+    concurrency_key=st.sampled_from([None, None, "k"]),
+)
 
 
 @dataclass
@@ -41,6 +47,7 @@ class ModelRun:
 
     run_id: str
     due_at: float
+    queueing: Queueing = field(default_factory=Queueing)
     status: RunStatus | None = "pending"
     attempt: int = 0
     cancel: CancelAction | None = None
@@ -82,8 +89,15 @@ class ModelThread:
 
     def next(self, now: float) -> ModelRun | None:
         """The run that has to start next, if one may start at all (I1, I2)."""
-        due = [run for run in self.active if run.due_at <= now]
+        due = self.due(now)
         return due[0] if due and not self.running else None
+
+    def due(self, now: float) -> list[ModelRun]:
+        return [run for run in self.active if run.due_at <= now]
+
+    def priority(self, now: float) -> int:
+        """It is as urgent as the most urgent of its runs."""
+        return max(run.queueing.priority for run in self.due(now))
 
 
 class Room(NoRoom):
@@ -109,7 +123,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self._folder = tempfile.TemporaryDirectory()
         self._runner = asyncio.Runner()
-        self.kit = Kit(backend, Path(self._folder.name))
+        self.kit = Kit(backend, Path(self._folder.name), Limits(named={"k": 1}))
         self.threads: list[ModelThread] = []
         self.made = 0
         self.journals: dict[str, list[str]] = {}
@@ -148,7 +162,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.threads)
     @rule(which=which)
     def admit_one(self, which: int) -> None:
-        self.admit(which, "enqueue", 0, 0, Supersession())
+        self.admit(which, "enqueue", 0, 0, Supersession(), Queueing())
 
     @precondition(lambda self: self.threads)
     @rule(
@@ -157,20 +171,30 @@ class Machine(RuleBasedStateMachine):
         delay=st.sampled_from([0, 0, 0, 5]),
         places=st.integers(0, 2),
         supersession=st.builds(Supersession, keep_queued=st.booleans(), keep_inputs=st.booleans()),
+        queueing=queueings,
     )
-    def admit(self, which: int, strategy: Strategy, delay: int, places: int, supersession: Supersession) -> None:
+    def admit(
+        self,
+        which: int,
+        strategy: Strategy,
+        delay: int,
+        places: int,
+        supersession: Supersession,
+        queueing: Queueing,
+    ) -> None:
         thread = self.threads[which % len(self.threads)]
         decision = lifecycle.admit(strategy, busy=bool(thread.active))
         room = self.kit.signals = Room(places)
         due_at = self.kit.clock.now + delay
-        admission = self.kit.admit(thread.thread_id, strategy, due_at=due_at, supersession=supersession)
+        told = {"due_at": due_at, "supersession": supersession, "queueing": queueing}
+        admission = self.kit.admit(thread.thread_id, strategy, **told)
         if not decision.accept:
             with pytest.raises(Conflict):
                 self.wait(admission)
             return
         admitted: Admitted = self.wait(admission)
         assert admitted.run.status == "pending"
-        run = ModelRun(admitted.run.run_id, due_at)
+        run = ModelRun(admitted.run.run_id, due_at, queueing)
         self.journals[run.run_id] = run.journal
         if decision.stop_active is not None:
             self.model_supersede(thread, decision.stop_active, supersession, admitted.stopped)
@@ -184,14 +208,18 @@ class Machine(RuleBasedStateMachine):
     def claim(self, limit: int) -> None:
         now = self.kit.clock.now
         claims = self.wait(self.kit.storage.runs.claim(limit))
+        threads = {thread.thread_id: thread for thread in self.threads}
         ready = {thread.thread_id: run for thread in self.threads if (run := thread.next(now))}
-        assert len(claims.taken) == min(limit, len(ready))
+        free = [thread_id for thread_id, run in ready.items() if not run.queueing.concurrency_key]
+        slots = 1 - self.slots_taken()
+        assert len(claims.taken) == min(limit, len(free) + min(slots, len(ready) - len(free)))
+        urgency = {thread_id: threads[thread_id].priority(now) for thread_id in free}
+        taken = [claimed.thread_id for claimed in claims.taken if claimed.thread_id in free]
+        assert [urgency[each] for each in taken] == sorted(urgency.values(), reverse=True)[: len(taken)]
         for claimed in claims.taken:
-            [thread] = [thread for thread in self.threads if thread.thread_id == claimed.thread_id]
-            self.model_claim(thread, ready.pop(claimed.thread_id), claimed)
-        if not ready:
-            free = [thread for thread in self.threads if not thread.running]
-            assert claims.next_due == min((run.due_at for thread in free for run in thread.active), default=None)
+            self.model_claim(threads[claimed.thread_id], ready.pop(claimed.thread_id), claimed)
+        waiting = [run.due_at for thread in self.threads for run in thread.active]
+        assert claims.next_due == min((due_at for due_at in waiting if due_at > now), default=None)
 
     @precondition(lambda self: self.all_running())
     @rule(which=which, status=statuses, rest=rests)
@@ -202,7 +230,7 @@ class Machine(RuleBasedStateMachine):
         assert ended.status == run.status
         if run.status is not None:
             thread.rest = rest
-        assert ended.more == bool(thread.active)
+        assert ended.more == bool(thread.active or run.queueing.concurrency_key)
         self.model_leave(thread)
 
     @precondition(lambda self: self.all_running())
@@ -331,6 +359,9 @@ class Machine(RuleBasedStateMachine):
     def all_running(self) -> list[tuple[ModelThread, ModelRun]]:
         return [(thread, run) for thread, run in self.all_runs() if run.status == "running"]
 
+    def slots_taken(self) -> int:
+        return sum(run.queueing.concurrency_key is not None for _, run in self.all_running())
+
     def pick(self, found: list[tuple[ModelThread, ModelRun]], which: int) -> tuple[ModelThread, ModelRun]:
         return found[which % len(found)]
 
@@ -344,6 +375,10 @@ class Machine(RuleBasedStateMachine):
             expected = [(run.run_id, run.status) for run in thread.runs if run.status is not None]
             assert [(run.run_id, run.status) for run in reversed(found)] == expected
             assert len(thread.running) <= 1
+
+    @invariant()
+    def no_more_runs_have_a_slot_than_there_are(self) -> None:
+        assert self.slots_taken() <= 1
 
     @invariant()
     def threads_are_what_their_runs_make_them(self) -> None:

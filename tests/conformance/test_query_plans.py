@@ -6,8 +6,9 @@ from tests.conformance.conftest import Backend, Kit
 from turnkeeper.types import Outcome
 
 SEARCHES = {
-    ("runs", "claim_run"): ("runs_active (thread_id=?)", "ready_due (due_at<?)", "INTEGER PRIMARY KEY (rowid=?)"),
-    ("runs", "next_due"): ("ready_due (due_at>?)",),
+    ("runs", "claim_run"): ("COVERING INDEX ready_order (lane=?)", "INTEGER PRIMARY KEY (rowid=?)"),
+    ("runs", "let_join"): ("runs_delayed (due_at<?)", "INTEGER PRIMARY KEY (rowid=?)"),
+    ("runs", "next_due"): ("runs_delayed",),
     ("runs", "runs_of_thread"): ("runs_active (thread_id=?)",),
     ("runs", "list_runs"): ("runs_of_thread (thread_id=?)",),
     ("runs", "owned_run"): ("(run_id=?)",),
@@ -43,7 +44,7 @@ SEARCHES = {
 HARMLESS = ("json_each", "VIRTUAL TABLE", "CONSTANT ROW")
 """What may be scanned: the statement's own parameters."""
 
-UNSORTED = ("claim_run", "runs_of_thread", "list_runs", "get_latest_checkpoint", "elements")
+UNSORTED = ("claim_run", "let_join", "runs_of_thread", "list_runs", "get_latest_checkpoint", "elements")
 """Statements that stop early, which they only can if the index gives the order."""
 
 

@@ -275,6 +275,10 @@ def test_a_database_named_in_the_file_lies_beside_the_file(write: Write, monkeyp
         ({"jobs": True}, '"jobs" cannot be true'),
         ({"jobs": 1.5}, '"jobs" cannot be 1.5'),
         ({"cancel_grace": -1}, '"cancel_grace" cannot be -1'),
+        ({"concurrency_limit": 0}, '"concurrency_limit" cannot be 0'),
+        ({"concurrency_limits": 4}, '"concurrency_limits" cannot be 4'),
+        ({"concurrency_limits": {"openai": 0}}, '"concurrency_limits" cannot be {"openai": 0}'),
+        ({"concurrency_limits": {"": 4}}, '"concurrency_limits" cannot be {"": 4}'),
         ({"max_body": 3}, '"max_body" cannot be 3'),
         ({"db": ""}, '"db" cannot be ""'),
         ([], '"turnkeeper" is an array, not an object'),
@@ -296,6 +300,14 @@ def test_an_unknown_key_of_ours_is_refused_with_the_nearest(write: Write) -> Non
         '"cancel_grace"',
         'langgraph.json:6   "turnkeeper"."cancel_grase"',
     )
+
+
+def test_concurrency_keys_get_their_limits(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TURNKEEPER_CONCURRENCY_LIMIT", "10")
+
+    settings = load_settings(write(turnkeeper={"concurrency_limits": {"openai": 4}}))
+
+    assert (settings.concurrency_limit, settings.concurrency_limits) == (10, {"openai": 4})
 
 
 def test_a_wrong_environment_variable_is_named(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

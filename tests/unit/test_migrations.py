@@ -1,11 +1,13 @@
 """A database of an older server is brought up to date with what is in it."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 
 from turnkeeper.storage.sqlite.database import Database
+from turnkeeper.storage.sqlite.storage import SqliteStorage
 
 MIGRATIONS = files("turnkeeper.storage") / "sql" / "sqlite" / "migrations"
 
@@ -40,3 +42,34 @@ def test_how_the_last_run_of_a_thread_ended_is_not_forgotten(tmp_path: Path) -> 
     found = database.read_sync(lambda connection: connection.execute(statement).fetchall())
     database.close()
     assert found == [("edited", None), ("ran", "interrupted")]
+
+
+def test_runs_that_were_waiting_start_once_their_time_has_come(tmp_path: Path) -> None:
+    path = tmp_path / "turnkeeper.db"
+    old_database(
+        path,
+        5,
+        """
+        insert into threads (thread_id, created_at, updated_at, state_updated_at)
+        values ('a', '', '', ''), ('b', '', '', '');
+        insert into runs (run_id, thread_id, assistant_id, graph_id, status, multitask_strategy, metadata, kwargs,
+          due_at, created_at, updated_at)
+        values ('going', 'a', 'a', 'g', 'running', 'enqueue', '{}', '{}', 1, '', ''),
+          ('behind', 'a', 'a', 'g', 'pending', 'enqueue', '{}', '{}', 2, '', ''),
+          ('delayed', 'b', 'a', 'g', 'pending', 'enqueue', '{}', '{}', 60, '', ''),
+          ('queued', 'b', 'a', 'g', 'pending', 'enqueue', '{}', '{}', 4, '', '');
+        """,
+    )
+
+    assert asyncio.run(claims(path, at=5)) == (["going", "queued"], 60)
+    assert asyncio.run(claims(path, at=60)) == (["going", "delayed"], None)
+
+
+async def claims(path: Path, *, at: float) -> tuple[list[str], float | None]:
+    """What a server claims that starts on a file, and when it would look again."""
+    storage = SqliteStorage(str(path), lambda: at)
+    storage.open()
+    await storage.runs.recover()
+    claims = await storage.runs.claim(10)
+    storage.close()
+    return sorted((each.run_id for each in claims.taken), key="going".__ne__), claims.next_due

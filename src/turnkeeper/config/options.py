@@ -1,7 +1,7 @@
 """Our own settings: the command line wins over the environment, that over `"turnkeeper"` in the file."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ SECTION = "turnkeeper"
 class Option:
     """One setting of ours: how its values look and which environment variables may give it."""
 
-    kind: type[str] | type[int] | type[float]
+    kind: type[str] | type[int] | type[float] | type[dict[str, int]]
     allowed: str
     variables: tuple[str, ...]
     least: float = 0
@@ -32,6 +32,8 @@ OPTIONS: dict[str, Option] = {
     "run_timeout": Option(float, "a number of seconds above 0", ("TURNKEEPER_RUN_TIMEOUT",), least=0.001),
     "max_attempts": Option(int, "a whole number, 1 or more", ("TURNKEEPER_MAX_ATTEMPTS",), least=1),
     "max_queued_per_thread": Option(int, "a whole number, 1 or more", ("TURNKEEPER_MAX_QUEUED_PER_THREAD",), least=1),
+    "concurrency_limit": Option(int, "a whole number, 1 or more", ("TURNKEEPER_CONCURRENCY_LIMIT",), least=1),
+    "concurrency_limits": Option(dict, "an object of keys and whole numbers, 1 or more", (), least=1),
     "stream_ttl": Option(float, "a number of seconds, 0 or more", ("TURNKEEPER_STREAM_TTL",)),
     "queued_on_interrupt": Option(
         str, "cancel or keep", ("TURNKEEPER_QUEUED_ON_INTERRUPT",), choices=("cancel", "keep")
@@ -106,7 +108,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def _from_text(key: str, option: Option, variable: str, text: str) -> Any:
     try:
-        value = option.kind(text)
+        value = cast("Callable[[str], Any]", option.kind)(text)
     except ValueError:
         value = None
     if not _fits(option, value):
@@ -123,6 +125,13 @@ def _fits(option: Option, value: object) -> bool:
             and (not option.choices or value in option.choices)
             and (not option.schemes or value.startswith(option.schemes))
         )
+    if option.kind is dict:
+        named = cast("dict[str, object]", value) if isinstance(value, dict) else {"": None}
+        return all(key and _is_number(option, each) for key, each in named.items())
+    return _is_number(option, value)
+
+
+def _is_number(option: Option, value: object) -> bool:
     numbers = (int, float) if option.kind is float else (int,)
     return isinstance(value, numbers) and not isinstance(value, bool) and value >= option.least
 

@@ -1,7 +1,8 @@
 """What the server was told to do: immutable, typed, with every default in one place."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -95,6 +96,10 @@ class Settings:
     """How often a run is taken up again after the server went down with it."""
     max_queued_per_thread: int = 1000
     """Runs that may wait on one thread; more are refused."""
+    concurrency_limit: int | None = None
+    """Runs of one concurrency key that are executed at once, over all servers; `None`: as many as there are."""
+    concurrency_limits: Mapping[str, int] = field(default_factory=dict[str, int])
+    """The same for single keys."""
     stream_ttl: float = 3600.0
     """Seconds the events of resumable runs, and of those the event protocol started, can be replayed."""
     queued_on_interrupt: Literal["cancel", "keep"] = "cancel"

@@ -26,6 +26,7 @@ from turnkeeper.types import (
     Select,
     Stopped,
     Thread,
+    Waiting,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +49,11 @@ class RunStore(Protocol):
         ...
 
     async def claim(self, limit: int) -> Claims:
-        """Take up to `limit` due runs, at most one per thread and none of a thread that has a running run (I1, I2)."""
+        """Take up to `limit` due runs, at most one per thread and none of a thread that has a running run (I1, I2).
+
+        Threads take turns: higher priorities first, then one run per fairness key and round. A run whose concurrency
+        key is at its limit is not there to be taken.
+        """
         ...
 
     async def finish(self, run_id: str, attempt: int, outcome: Outcome) -> Ended:
@@ -100,6 +105,10 @@ class RunStore(Protocol):
 
     async def inactive(self, run_ids: Sequence[str]) -> list[str]:
         """Those of the runs that are not active any more, or gone."""
+        ...
+
+    async def waiting(self) -> Waiting:
+        """How many threads wait for a worker, and for a slot."""
         ...
 
     async def delete(self, thread_id: str, run_id: str) -> None:

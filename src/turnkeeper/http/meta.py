@@ -6,7 +6,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from turnkeeper import __version__, metrics
+from turnkeeper.errors import Unavailable
 from turnkeeper.http.responses import json
+from turnkeeper.services.runs import RunService
 
 
 async def ok(_: Request) -> Response:
@@ -14,8 +16,16 @@ async def ok(_: Request) -> Response:
     return json({"ok": True})
 
 
-async def get_metrics(_: Request) -> Response:
-    """`GET /metrics`, in the text format of Prometheus."""
+async def get_metrics(request: Request) -> Response:
+    """`GET /metrics`, in the text format of Prometheus. While the database does not answer, without what it knows."""
+    runs: RunService = request.app.state.runs
+    try:
+        waiting = await runs.waiting()
+        metrics.PENDING.labels("worker").set(waiting.for_worker)
+        metrics.PENDING.labels("slot").set(waiting.for_slot)
+        metrics.RUNNING.set(waiting.running)
+    except Unavailable:
+        metrics.PENDING.clear()
     return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

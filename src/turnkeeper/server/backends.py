@@ -1,10 +1,14 @@
 """The only place that knows which storage, event log and signals there are to plug in."""
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
+
+from langgraph.store.base import TTLConfig
 
 from turnkeeper.config import Settings
 from turnkeeper.contracts import EventLog, Signals, Storage
 from turnkeeper.errors import ConfigError
+from turnkeeper.graphs.embeddings import load_embeddings
+from turnkeeper.types import Limits
 
 
 class ServedLog(EventLog, Protocol):
@@ -59,7 +63,7 @@ def _alone(settings: Settings) -> Backend:
     from turnkeeper.stream.local import LocalEventLog
     from turnkeeper.stream.signals import LocalSignals
 
-    storage = SqliteStorage(settings.db)
+    storage = SqliteStorage(settings.db, limits=_limits(settings), ttl=_ttl(settings))
     return Backend(storage, LocalEventLog(storage.events), LocalSignals())
 
 
@@ -67,7 +71,14 @@ def _shared(settings: Settings, uri: str) -> Backend:
     """PostgreSQL, and Redis or PostgreSQL for what is told between processes."""
     from turnkeeper.storage.postgres.storage import PostgresStorage
 
-    storage = PostgresStorage(uri, connections=settings.postgres_connections, lease=settings.lease)
+    storage = PostgresStorage(
+        uri,
+        connections=settings.postgres_connections,
+        lease=settings.lease,
+        limits=_limits(settings),
+        index=_index(settings),
+        ttl=_ttl(settings),
+    )
     if settings.redis_uri is not None:
         return _through_redis(storage, settings.redis_uri)
     return _through_postgres(storage, uri)
@@ -92,3 +103,19 @@ def _through_postgres(storage: Storage, uri: str) -> Backend:
 
     bus = Bus(uri)
     return Backend(storage, PostgresEventLog(storage.events, bus), PostgresSignals(bus))
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.concurrency_limit, dict(settings.concurrency_limits))
+
+
+def _ttl(settings: Settings) -> TTLConfig | None:
+    ttl = settings.store_ttl
+    return None if ttl is None else {"default_ttl": ttl.minutes, "refresh_on_read": ttl.refresh_on_read}
+
+
+def _index(settings: Settings) -> Any:
+    index = settings.store_index
+    if index is None:
+        return None
+    return {"dims": index.dims, "embed": load_embeddings(settings), "fields": list(index.fields)}

@@ -41,8 +41,8 @@ class Server:
         self._storage, self._events, self._signals = Backend.of(settings)
         self._runs_loop = LoopThread("turnkeeper-runs")
         self._state_loop = LoopThread("turnkeeper-states")
-        self._worker = Worker(self._parts(), jobs=settings.jobs, clock=self._storage.clock)
-        self._janitor = Janitor(self._storage, stream_ttl=settings.stream_ttl)
+        self._worker = Worker(self._parts(), self._signals, jobs=settings.jobs, clock=self._storage.clock)
+        self._janitor = Janitor(self._storage, stream_ttl=settings.stream_ttl, clock=self._storage.clock)
         self._lookout = Lookout(self._storage.runs)
         self._services = self._build_services()
 
@@ -94,6 +94,7 @@ class Server:
         await self._services.assistants.ensure_system()
         self._state_loop.start()
         looking = asyncio.create_task(self._lookout.serve())
+        holding = asyncio.create_task(self._worker.hold())  # with role "api", too: it also keeps the clock right
         try:
             async with contextlib.AsyncExitStack() as stack:
                 if self._settings.role != "api":
@@ -101,6 +102,7 @@ class Server:
                 yield
         finally:
             looking.cancel()
+            holding.cancel()
             await self._events.stop()
             self._state_loop.stop()
 
@@ -111,13 +113,11 @@ class Server:
         self._runs_loop.start()
         working: Future[None] = self._runs_loop.submit(self._worker.serve())
         cleaning: Future[None] = self._runs_loop.submit(self._janitor.serve())
-        holding = asyncio.create_task(self._worker.hold())
         try:
             yield
         finally:
             await self._stop_worker()
             self._signals.wake()  # other workers may take up at once what this one could not finish
-            holding.cancel()
             working.cancel()
             cleaning.cancel()
             self._runs_loop.stop()

@@ -8,7 +8,7 @@ import msgspec
 from turnkeeper.errors import Invalid
 from turnkeeper.services.assistants import AssistantService
 from turnkeeper.services.composing import composer, continues
-from turnkeeper.services.requests import RunCreate, exclusive
+from turnkeeper.services.requests import RunCreate, exclusive, queueing
 from turnkeeper.types import Clock, NewThread, Preconditions, RunRequest, Supersession, uuid7
 
 LONGEST_KEY = 255
@@ -61,6 +61,7 @@ class Admitting:
             due_at=self._clock() + (body.after_seconds or 0.0),
             stateless=stateless,
             has_command=body.command is not None,
+            queueing=queueing(body),
             preconditions=self._preconditions(body, key),
             supersession=self._supersession(body),
             new_thread=NewThread(thread_id=thread_id, metadata={}, temporary=temporary) if may_create else None,

@@ -11,7 +11,7 @@ from turnkeeper.types import Ended
 
 log = structlog.get_logger()
 
-EVERY = 5.0
+EVERY = 1.0
 """Seconds between two looks. An end is told within milliseconds, as a rule."""
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from turnkeeper import lifecycle
 from turnkeeper.errors import Impossible, Invalid
-from turnkeeper.types import NULL, StreamMode
+from turnkeeper.types import NULL, Queueing, StreamMode
 
 BIGGEST = 2**63 - 1
 """The greatest integer the database takes."""
@@ -14,6 +14,8 @@ BIGGEST = 2**63 - 1
 JsonObject = dict[str, Any]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=BIGGEST)]
+Priority = Annotated[int, msgspec.Meta(ge=-100, le=100)]
+QueueKey = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 
 
 class RunCreate(msgspec.Struct, frozen=True):
@@ -48,8 +50,19 @@ class RunCreate(msgspec.Struct, frozen=True):
     superseded_input: Literal["keep", "drop"] | None = None
     dangling_tool_calls: Literal["answer", "keep"] | None = None
     run_timeout: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    priority: Priority | None = None
+    fairness_key: QueueKey | None = None
+    concurrency_key: QueueKey | None = None
     langsmith_tracer: JsonObject | None = None
     strict_resume: bool | None = None
+
+
+class QueueingBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a run's turn comes, as `metadata.turnkeeper` says it: the SDKs send no fields they do not know."""
+
+    priority: Priority | None = None
+    fairness_key: QueueKey | None = None
+    concurrency_key: QueueKey | None = None
 
 
 class CommandBody(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -257,6 +270,29 @@ def checked_config(config: JsonObject) -> JsonObject:
 
 class _Configured(msgspec.Struct, frozen=True):
     config: ConfigBody
+
+
+def queueing(body: RunCreate) -> Queueing:
+    """When the run's turn comes, by its own fields or else by its metadata. Raises `Invalid`."""
+    try:
+        marked = msgspec.convert({"metadata": body.metadata or {}}, _Marked).metadata.turnkeeper
+    except msgspec.ValidationError as error:
+        names = f": allowed are {', '.join(_QUEUEING)}" if "unknown field" in str(error) else ""
+        raise Invalid(str(error) + names) from None
+    said = [marked or QueueingBody(), body]
+    given = {name: value for each in said for name in _QUEUEING if (value := getattr(each, name)) is not None}
+    return Queueing(**given)
+
+
+_QUEUEING = QueueingBody.__struct_fields__
+
+
+class _Marks(msgspec.Struct, frozen=True):
+    turnkeeper: QueueingBody | None = None
+
+
+class _Marked(msgspec.Struct, frozen=True):
+    metadata: _Marks
 
 
 def exclusive(config: ConfigBody | None, context: JsonObject | None) -> None:

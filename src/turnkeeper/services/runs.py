@@ -12,7 +12,7 @@ from turnkeeper.services.admitting import Admitting
 from turnkeeper.services.lookout import Lookout
 from turnkeeper.services.requests import RunCreate, RunsCancel
 from turnkeeper.services.states import StateService
-from turnkeeper.types import Ended, Run, RunRequest, Stopped
+from turnkeeper.types import Ended, Run, RunRequest, Stopped, Waiting
 
 WAIT_FOR_END = 3600.0
 """Seconds one wait for a run's end lasts before it looks at the database again."""
@@ -125,6 +125,10 @@ class RunService:
             return encode({**known, "__interrupt__": waiting})
         return bytes(ended.values or b"{}")
 
+    async def waiting(self) -> Waiting:
+        """How many threads wait for a worker, and for a slot. Raises `Unavailable`."""
+        return await self._storage.runs.waiting()
+
     async def get(self, thread_id: str, run_id: str) -> Run:
         """One run. Raises `NotFound`."""
         return await self._storage.runs.get(thread_id, run_id)
@@ -207,6 +211,8 @@ class RunService:
         """Tell listeners of ended runs and workers of runs to stop."""
         for end in stopped.ended:
             self._events.end(end)
+        if stopped.ended:
+            self._signals.wake()  # what waited for them, or for a slot they had, may start
         self._signals.cancel(stopped.stopping)
 
 

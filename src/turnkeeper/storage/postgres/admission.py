@@ -79,8 +79,8 @@ class Admission:
         if known is not None and (run := _repeated(connection, request, known)) is not None:
             return Admitted(run=run)
         place = _place(request, found)
-        row = new_runs.columns(request, place.assistant, place.head, self._now, busy=not place.first)
-        starts = place.first and request.due_at <= self._due and self._workers.reserve()
+        row = new_runs.columns(request, place.assistant, place.head, self._due, busy=not place.first)
+        starts = place.first and new_runs.may_start_at_once(row) and self._workers.reserve()
         self._write(connection, row, starts=starts)
         stopped = self._stop(connection, request, place)
         if starts:

@@ -17,7 +17,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import _DeltaSnapshot  # pyright: ignore[reportPrivateUsage] - stored as the stock saver does
-from psycopg import Connection
+from psycopg import Connection, Cursor
 
 from turnkeeper.storage.checkpoint_metadata import as_json
 from turnkeeper.storage.postgres import endings
@@ -56,10 +56,14 @@ class Put:
 
     def run(self, connection: Connection, owner: Owner | None) -> None:
         """Store it. Raises `Fenced` when `owner` no longer owns its run."""
-        fence = {"owner": owner.run_id, "attempt": owner.attempt} if owner else {"owner": None, "attempt": 0}
-        [(stored,)] = connection.execute(self.statement, {**self.parameters, **fence}).fetchall()
+        [(stored,)] = self.send(connection, owner).fetchall()
         if owner is not None and not stored:
             raise endings.fenced(owner.run_id, owner.attempt)
+
+    def send(self, connection: Connection, owner: Owner | None) -> Cursor[Any]:
+        """Store it; the answer has a row that says whether `owner` still owned its run, and it was."""
+        fence = {"owner": owner.run_id, "attempt": owner.attempt} if owner else {"owner": None, "attempt": 0}
+        return connection.execute(self.statement, {**self.parameters, **fence})
 
 
 def checkpoint_put(

@@ -21,9 +21,11 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import Connection
 
 from turnkeeper.errors import Invalid
+from turnkeeper.storage.postgres import checkpoint_ids
 from turnkeeper.storage.postgres import checkpoint_removal as removal
 from turnkeeper.storage.postgres.checkpoint_puts import Owner, Put, address, checkpoint_put, writes_put
 from turnkeeper.storage.postgres.database import Database, in_transaction, translated
+from turnkeeper.storage.postgres.deferred import DeferredPuts
 from turnkeeper.storage.postgres.edits import Edit
 
 T = TypeVar("T")
@@ -45,25 +47,30 @@ class Saver(PostgresSaver):
         run_id: str | None = None,
         owner: Owner | None = None,
         edit: Edit | None = None,
-        fresh: bool = False,
         serde: SerializerProtocol | None = None,
     ) -> None:
         """`run_id` is whose everything put here is; without it the metadata's `run_id` counts.
 
-        Puts raise `Fenced` unless `owner` owns its run, and `Conflict` when something stands against the `edit`. With
-        `fresh` nothing is stored of the thread yet, so that it need not be asked for before the first put.
+        Puts raise `Fenced` unless `owner` owns its run, and `Conflict` when something stands against the `edit`.
         """
         super().__init__(cast("Conn", database.pool), serde=serde)
         self._database = database
         self._run_id = run_id
         self._owner = owner
         self._edit = edit
-        self._fresh = [fresh]  # shared by the copies `with_allowlist` makes
+        self._fresh = [False]  # shared by the copies `with_allowlist` makes
+        self._puts: DeferredPuts | None = None
+        self._defers = False
 
-    def for_run(self, run_id: str, owner: Owner, *, fresh: bool) -> "Saver":
-        """A saver for one attempt. Cheaper than a new one, whose serialiser LangGraph would look through again."""
+    def for_run(self, run_id: str, owner: Owner, puts: DeferredPuts | None, *, deferred: bool, fresh: bool) -> "Saver":
+        """A saver for one attempt. Cheaper than a new one, whose serialiser LangGraph would look through again.
+
+        `puts` is what the attempt has deferred, and is written before anything else; with `deferred` the async puts are
+        added to it. With `fresh` nothing is stored of the thread yet, which need not be asked for before the first put.
+        """
         saver = copy.copy(self)
         saver._run_id, saver._owner, saver._fresh = run_id, owner, [fresh]  # noqa: SLF001 - one of us
+        saver._puts, saver._defers = puts, deferred  # noqa: SLF001
         return saver
 
     def get_next_version(self, current: str | float | None, channel: None) -> str:  # noqa: ARG002 - LangGraph's signature
@@ -77,8 +84,12 @@ class Saver(PostgresSaver):
             return None
         if self._edit is not None:
             self._database.call(self._edit.look)
+        self._settle()
         with translated():
-            return super().get_tuple(_named(config))
+            found = super().get_tuple(_named(config))
+        if found is not None:
+            checkpoint_ids.go_on_after(found.checkpoint["id"])
+        return found
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """`get_tuple` without blocking the event loop."""
@@ -124,7 +135,7 @@ class Saver(PostgresSaver):
     ) -> RunnableConfig:
         """Store a checkpoint; returns the config that names it."""
         put = checkpoint_put(config, checkpoint, metadata, new_versions, run_id=self._run_id, serde=self.serde)
-        self._database.call(self._guarded(put))
+        self._put_now(put)
         return self._stored(config, checkpoint)
 
     async def aput(
@@ -136,7 +147,7 @@ class Saver(PostgresSaver):
     ) -> RunnableConfig:
         """`put` without blocking the event loop."""
         put = checkpoint_put(config, checkpoint, metadata, new_versions, run_id=self._run_id, serde=self.serde)
-        await self._database.run(self._guarded(put))
+        await self._put(put)
         return self._stored(config, checkpoint)
 
     def put_writes(
@@ -145,7 +156,7 @@ class Saver(PostgresSaver):
         """Store what a task wrote on top of a checkpoint."""
         put = writes_put(config, writes, task_id, task_path, run_id=self._run_id, serde=self.serde)
         self._fresh[0] = False
-        self._database.call(self._guarded(put))
+        self._put_now(put)
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -153,12 +164,13 @@ class Saver(PostgresSaver):
         """`put_writes` without blocking the event loop."""
         put = writes_put(config, writes, task_id, task_path, run_id=self._run_id, serde=self.serde)
         self._fresh[0] = False
-        await self._database.run(self._guarded(put))
+        await self._put(put)
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """What each channel's ancestors wrote, back to the nearest checkpoint that stored its value."""
+        self._settle()
         with translated():
             return super().get_delta_channel_history(config=config, channels=channels)
 
@@ -199,6 +211,7 @@ class Saver(PostgresSaver):
         """
         if strategy not in ("keep_latest", "delete"):
             raise Invalid(f"There is no prune strategy {strategy!r}; the strategies are 'keep_latest' and 'delete'.")
+        self._settle()
         with translated():
             super().prune(thread_ids, strategy=strategy)
 
@@ -218,9 +231,25 @@ class Saver(PostgresSaver):
         Those of all threads are not paged: a copy has the ids of its original, so no id says how far one has come.
         """
         size = limit if config is None else min(PAGE, PAGE if limit is None else limit)
+        self._settle()
         with translated():
             found = super().list(config and _named(config), filter=wanted, before=before and _named(before), limit=size)
             return [*found]
+
+    async def _put(self, put: Put) -> None:
+        if self._puts is None or not self._defers:
+            await self._database.on_thread(lambda: self._put_now(put))
+        elif self._puts.post(put):
+            await self._database.run(self._puts.write)
+
+    def _put_now(self, put: Put) -> None:
+        self._settle()
+        self._database.call(self._guarded(put))
+
+    def _settle(self) -> None:
+        """Write what the attempt has deferred."""
+        if self._puts is not None and self._puts.wait:
+            self._database.call(self._puts.write)
 
     def _change(self, job: Callable[[Connection], None]) -> None:
         def change(connection: Connection) -> None:
@@ -228,6 +257,7 @@ class Saver(PostgresSaver):
                 self._owner.hold(connection)
             job(connection)
 
+        self._settle()
         self._database.call(in_transaction(change))
 
     def _guarded(self, put: Put) -> Callable[[Connection], None]:

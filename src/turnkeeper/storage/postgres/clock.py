@@ -13,8 +13,8 @@ SQL = load("schema")
 class SharedClock:
     """Seconds since the epoch as the database counts them. It is read from any thread, without asking the database."""
 
-    def __init__(self, own: Clock = time.time) -> None:
-        """`own` is the clock of this machine."""
+    def __init__(self, own: Clock = time.monotonic) -> None:
+        """`own` is a clock of this machine; by default the one that nobody sets."""
         self._own = own
         self._ahead = 0.0
 

@@ -1,13 +1,15 @@
 """Connections as our transactions need them."""
 
 import contextlib
+import select
 from collections.abc import Generator
 from typing import Any, cast
 
-from psycopg import Connection, Cursor, Pipeline
+from psycopg import Connection, Cursor, OperationalError, Pipeline
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg.types.array import ListBinaryDumper
+from psycopg_pool import ConnectionPool
 
 from turnkeeper.storage.postgres.statements import load
 
@@ -58,6 +60,33 @@ def configure(connection: Connection[Any], patience: float) -> None:
     connection.cursor_factory = Answer
     connection.adapters.register_dumper(Blobs, ListBinaryDumper)
     connection.execute(SQL.limit_waiting, {"longest": str(int(patience * 1000))})
+
+
+class Pool(ConnectionPool[Link]):
+    """Gives no connection on which the server has hung up since it was used last."""
+
+    def getconn(self, timeout: float | None = None) -> Link:
+        """A connection, within `timeout` seconds. Raises `PoolTimeout`."""
+        while _hung_up(connection := super().getconn(timeout)):
+            connection.close()
+            self.putconn(connection)
+        return connection
+
+
+def _hung_up(connection: Connection[Any]) -> bool:
+    """Whether the server has closed an idle connection.
+
+    It is asked only where it has said something: most often there is nothing to read, and so no round trip.
+    """
+    heard = select.poll()
+    heard.register(connection.fileno(), select.POLLIN)
+    if not heard.poll(0):
+        return False
+    try:
+        ConnectionPool.check_connection(connection)
+    except OperationalError:
+        return True
+    return False
 
 
 @contextlib.contextmanager

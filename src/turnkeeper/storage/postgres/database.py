@@ -17,11 +17,11 @@ import structlog
 from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import DeadlockDetected, SerializationFailure
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+from psycopg_pool import PoolClosed, PoolTimeout
 
 from turnkeeper.errors import ConfigError, Invalid, Unavailable
 from turnkeeper.storage.postgres import migrations
-from turnkeeper.storage.postgres.connections import Link, configure, transaction
+from turnkeeper.storage.postgres.connections import Link, Pool, configure, transaction
 
 log = structlog.get_logger()
 
@@ -30,6 +30,9 @@ Job = Callable[[Connection], T]
 
 PATIENCE = 10.0
 """Seconds to wait for the database: to answer at the start, for a free connection, for a lock."""
+
+GIVE_UP = 2.0
+"""Seconds after which the pool gives up to connect, until somebody asks for a connection: it pauses ever longer."""
 
 ATTEMPTS = 3
 """How often a transaction is begun that the database gave up in favour of another."""
@@ -49,7 +52,7 @@ class Database:
         """
         self._uri = uri
         settings = {"autocommit": True, "prepare_threshold": 1, "connect_timeout": int(PATIENCE)}
-        self.pool = ConnectionPool(
+        self.pool = Pool(
             uri,
             connection_class=Link,
             min_size=1,
@@ -58,6 +61,7 @@ class Database:
             timeout=patience,
             kwargs=settings,
             configure=lambda connection: configure(connection, patience),
+            reconnect_timeout=GIVE_UP,
         )
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="turnkeeper-postgres")
         self._closed = False
@@ -129,6 +133,11 @@ class Database:
 
         self._threads.submit(carry_out)
         return await future
+
+    def post(self, work: Callable[[], None]) -> None:
+        """Do something that blocks on one of the threads, without anybody waiting for it; once closed, do not."""
+        with contextlib.suppress(RuntimeError):
+            self._threads.submit(work)
 
     async def transact(self, job: Job[T], then: Callable[[T | None], None] | None = None) -> T:
         """Run a job in a transaction, without blocking the event loop. Begun anew when the database gave it up."""

@@ -3,7 +3,7 @@
 Whoever calls holds the lock on the thread's row, or takes it here first.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from psycopg import Connection
 
@@ -57,14 +57,20 @@ def _end_unstarted(connection: Connection, run: Active, how: Stop) -> Ended:
     return Ended(run_id=run.run_id, thread_id=run.thread_id, status=status, reason=how.reason)
 
 
-def end(connection: Connection, run_id: str, attempt: int, outcome: Outcome, now: str) -> Ended | None:
-    """The usual end in one round trip; `None`, and nothing has changed, where it takes `finish` to decide."""
+def end(
+    connection: Connection, run_id: str, attempt: int, outcome: Outcome, now: str, send: Callable[[Connection], None]
+) -> Ended | None:
+    """The usual end in one round trip; `None`, and nothing has changed, where it takes `finish` to decide.
+
+    `send`: what the attempt still has to store, if it comes to that.
+    """
     if outcome.status not in ("success", "timeout"):
         return None
     ending = {"run_id": run_id, "attempt": attempt, "status": outcome.status, "checkpoint_id": outcome.checkpoint_id}
     state = threads.state("", outcome, now)
     with connection.pipeline():  # one transaction, which is committed where the pipeline ends
-        connection.execute(SQL.lock_thread_of_run, {"run_id": run_id})
+        connection.execute(SQL.lock_thread_of_run, {"run_id": run_id})  # before its puts, which others wait for then
+        send(connection)
         answer = connection.execute(SQL.end_run, {**state, **ending, "reason": outcome.reason})
     row = answer.fetchone()
     if row is None:
@@ -81,12 +87,13 @@ def finish(connection: Connection, run_id: str, attempt: int, outcome: Outcome, 
     outcome = told(outcome, status, reason)
     ending = {"run_id": run_id, "attempt": attempt, "status": status, "checkpoint_id": outcome.checkpoint_id}
     said = {"error": rows.text(outcome.error), "reason": outcome.reason}
-    connection.execute(SQL.finish_run, {**ending, **said, "now": now})
+    [(had_slot,)] = connection.execute(SQL.finish_run, {**ending, **said, "now": now}).fetchall()
     if status == "error":
         checkpoint_removal.drop_commands(connection, run_id)
     threads.write_state(connection, run.thread_id, outcome, run_id, status, now)
     note(connection, run, "ended", status, now)
-    return _ended(run, status, outcome, reason or outcome.reason, more=leave(connection, [run.thread_id]))
+    more = leave(connection, [run.thread_id]) or had_slot
+    return _ended(run, status, outcome, reason or outcome.reason, more=more)
 
 
 def _ended(run: Active, status: RunStatus, outcome: Outcome, reason: str | None, *, more: bool) -> Ended:
@@ -107,9 +114,10 @@ def _roll_back(connection: Connection, run: Active, reason: str | None, now: str
     """As if the run had never been (I4). The thread's row still shows the state before it: only an end writes there."""
     checkpoint_removal.delete_for_runs(connection, [run.run_id])
     events.forget_run(connection, run.run_id)
-    connection.execute(SQL.delete_run, {"run_id": run.run_id, "thread_id": run.thread_id})
+    deleted = {"run_id": run.run_id, "thread_id": run.thread_id}
+    [(_, had_slot)] = connection.execute(SQL.delete_run, deleted).fetchall()
     note(connection, run, "tombstone", reason, now)
-    more = leave(connection, [run.thread_id])
+    more = leave(connection, [run.thread_id]) or had_slot
     return Ended(run_id=run.run_id, thread_id=run.thread_id, status=None, reason=reason, more=more)
 
 
@@ -118,7 +126,6 @@ def release(connection: Connection, run_id: str, attempt: int, reason: str, now:
     run, _, _ = _own(connection, run_id, attempt)
     connection.execute(SQL.release_run, {"run_id": run_id, "attempt": attempt, "now": now})
     note(connection, run, "released", reason, now)
-    leave(connection, [run.thread_id])
 
 
 def seal(connection: Connection, run_id: str, attempt: int) -> int:
@@ -129,17 +136,12 @@ def seal(connection: Connection, run_id: str, attempt: int) -> int:
 
 
 def recover(connection: Connection, due: float) -> int:
-    """Give every running run back to the queue: nobody executes them after a crash. `due`: now.
-
-    The clock may have been set back meanwhile: runs without a delay do not wait until it has caught up.
-    """
+    """Give every running run back to the queue: nobody executes them after a crash. `due`: now."""
     now = timestamp(due)
     locked = {"thread_ids": lock_with(connection, "all")}
     released = connection.execute(SQL.recover_runs, {**locked, "now": now}).fetchall()
-    pulled = connection.execute(SQL.pull_due, {**locked, "due": due}).fetchall()
     for thread_id, run_id, attempt in released:
         note(connection, Active(run_id, thread_id, "pending", attempt), "released", CRASHED, now)
-    leave(connection, {thread_id for thread_id, *_ in released + pulled})
     return len(released)
 
 
@@ -172,11 +174,11 @@ def note(connection: Connection, run: Active, event: str, detail: str | None, no
 
 
 def leave(connection: Connection, thread_ids: Iterable[str]) -> bool:
-    """After runs of threads have left their queues, or came back: say when the next may start.
+    """After runs have left their threads' queues: whether some are left.
 
-    Returns whether runs are left. The thread of a stateless run goes with its last run.
+    The thread of a stateless run goes with its last run.
     """
-    found = connection.execute(SQL.refresh_ready, {"thread_ids": list(thread_ids)}).fetchall()
+    found = connection.execute(SQL.after_moves, {"thread_ids": list(thread_ids)}).fetchall()
     for thread_id, temporary, more in found:
         if temporary and not more:
             threads.remove(connection, thread_id)

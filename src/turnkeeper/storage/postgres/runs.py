@@ -1,7 +1,7 @@
 """The queue of every thread: admission, claims and reads of runs. How runs stop and end is in `endings`."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from psycopg import Connection
@@ -13,30 +13,47 @@ from turnkeeper.lifecycle import CancelAction
 from turnkeeper.storage import rows
 from turnkeeper.storage.postgres import carrying, endings, threads
 from turnkeeper.storage.postgres.admission import Admission
-from turnkeeper.storage.postgres.database import Database, in_transaction
+from turnkeeper.storage.postgres.checkpoint_puts import Owner
+from turnkeeper.storage.postgres.database import Database, Job, in_transaction
+from turnkeeper.storage.postgres.deferred import Deferrals
 from turnkeeper.storage.postgres.leases import Lease
 from turnkeeper.storage.postgres.statements import load
 from turnkeeper.storage.stopping import CRASHED, LOST, Active, Stop
-from turnkeeper.types import Admitted, Claimed, Claims, Clock, Ended, Outcome, Run, RunRequest, Stopped, timestamp
+from turnkeeper.types import (
+    Admitted,
+    Claimed,
+    Claims,
+    Clock,
+    Ended,
+    Outcome,
+    Run,
+    RunRequest,
+    Stopped,
+    Waiting,
+    timestamp,
+)
 
 SQL = load("runs")
+
+MOST_LATE = 1000
+"""Delayed runs that join the others in one claim: bounds how long it takes."""
+
+T = TypeVar("T")
 
 
 class PostgresRuns:
     """Implements `contracts.RunStore`."""
 
-    def __init__(self, database: Database, clock: Clock, lease: Lease) -> None:
-        """`lease`: of the workers of this process."""
+    def __init__(self, database: Database, clock: Clock, lease: Lease, deferrals: Deferrals) -> None:
+        """`lease`: of the workers of this process; `deferrals`: what they have put and is not on disk yet."""
         self._lease = lease
+        self._deferrals = deferrals
         self._database = database
         self._clock = clock
-        self._latest = 0.0
-        """When the newest run that need not wait was admitted: it is due, also if the clock has been set back since."""
 
     async def admit(self, requests: Sequence[RunRequest], signals: Signals) -> list[Admitted]:
         """See the contract."""
         now = self._clock()
-        self._latest = max(self._latest, *(request.due_at for request in requests if request.due_at <= now), 0.0)
         admissions: list[Admission] = []
 
         def job(connection: Connection) -> list[Admitted]:
@@ -55,27 +72,44 @@ class PostgresRuns:
         """See the contract."""
         now = self._clock()
         lease = self._lease.columns(now)
-        due = max(now, self._latest)
-        return await self._database.run(lambda connection: _claim(connection, due, limit, lease))
+        return await self._database.run(lambda connection: _claim(connection, now, limit, lease))
 
     async def finish(self, run_id: str, attempt: int, outcome: Outcome) -> Ended:
         """See the contract."""
         now = timestamp(self._clock())
+        puts = self._deferrals.begin(Owner(run_id, attempt))
         finish = in_transaction(lambda connection: endings.finish(connection, run_id, attempt, outcome, now))
 
         def job(connection: Connection) -> Ended:
-            return endings.end(connection, run_id, attempt, outcome, now) or finish(connection)
+            puts.check()
+            end = puts.travel(lambda send: endings.end(connection, run_id, attempt, outcome, now, send))
+            if end is None:
+                puts.write(connection)
+                puts.check()
+            return end or finish(connection)
 
         return await self._database.run(job)
 
     async def release(self, run_id: str, attempt: int, reason: str = "server stopping") -> None:
         """See the contract."""
         now = timestamp(self._clock())
-        await self._database.transact(lambda connection: endings.release(connection, run_id, attempt, reason, now))
+        release = in_transaction(lambda connection: endings.release(connection, run_id, attempt, reason, now))
+        await self._database.run(self._after_puts(run_id, attempt, release))
 
     async def seal(self, run_id: str, attempt: int) -> int:
         """See the contract."""
-        return await self._database.transact(lambda connection: endings.seal(connection, run_id, attempt))
+        seal = in_transaction(lambda connection: endings.seal(connection, run_id, attempt))
+        return await self._database.run(self._after_puts(run_id, attempt, seal))
+
+    def _after_puts(self, run_id: str, attempt: int, job: Job[T]) -> Job[T]:
+        """A move that takes a run from an attempt: what that has done until now counts."""
+        puts = self._deferrals.begin(Owner(run_id, attempt))
+
+        def after(connection: Connection) -> T:
+            puts.write(connection)
+            return job(connection)
+
+        return after
 
     async def recover(self) -> int:
         """See the contract."""
@@ -147,6 +181,11 @@ class PostgresRuns:
         found = await self._database.run(lambda connection: connection.execute(SQL.inactive, named).fetchall())
         return [run_id for (run_id,) in found]
 
+    async def waiting(self) -> Waiting:
+        """See the contract."""
+        [found] = await self._database.run(lambda connection: connection.execute(SQL.waiting).fetchall())
+        return Waiting(*found)
+
     async def delete(self, thread_id: str, run_id: str) -> None:
         """See the contract."""
         now = timestamp(self._clock())
@@ -159,16 +198,19 @@ class PostgresRuns:
 
 def _claim(connection: Connection, due: float, limit: int, lease: dict[str, Any]) -> Claims:
     taken: list[Claimed] = []
+    late = MOST_LATE
     while True:
         asked = {"due": due, "now": timestamp(due), "limit": limit - len(taken), "crashed": [CRASHED, LOST]}
-        found = connection.execute(SQL.claim_run, {**asked, **lease}).fetchall()
+        found = connection.execute(SQL.claim_run, {**asked, **lease, "most": late}).fetchall()
         taken += [_claimed(connection, row) for row in found if row[0] is not None]
-        if not any(thread_id is not None and run_id is None for run_id, thread_id, *_ in found):
-            return Claims(taken=taken, next_due=found[0][-1])
+        *_, joined, next_due = found[0]
+        if not joined and not any(thread_id is not None and run_id is None for run_id, thread_id, *_ in found):
+            return Claims(taken=taken, next_due=next_due if late else due)
+        late = 0 if joined >= late else late
 
 
 def _claimed(connection: Connection, row: tuple[Any, ...]) -> Claimed:
-    *_, superseded, crashes, _ = row
+    *_, superseded, crashes, _, _ = row
     carried = carrying.still_to_carry(connection, superseded or ())
     claimed = rows.claimed(row[:8], rows.Head(*row[8:12]), carried)
     return msgspec.structs.replace(claimed, crashes=crashes) if crashes else claimed

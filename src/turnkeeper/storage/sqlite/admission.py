@@ -50,7 +50,7 @@ class Admission:
             return Admitted(run=known)
         place = self._place(connection, request)
         row = self._row(connection, request, place)
-        starts = place.first and request.due_at <= self._due and self._workers.reserve()
+        starts = place.first and new_runs.may_start_at_once(row) and self._workers.reserve()
         self._enqueue(connection, request, row, starts=starts)
         stopped = self._stop(connection, request, place)
         if starts:
@@ -94,7 +94,7 @@ class Admission:
 
     def _row(self, connection: sqlite3.Connection, request: RunRequest, place: Place) -> rows.Columns:
         """The run's row; its thread is told which graph and assistant it ran with last."""
-        row = new_runs.columns(request, place.assistant, place.head, self._now, busy=not place.first)
+        row = new_runs.columns(request, place.assistant, place.head, self._due, busy=not place.first)
         touched = {"thread_id": request.thread_id, "metadata": row["thread_metadata"], "now": self._now}
         connection.execute(THREADS.touch_thread, touched)
         return row

@@ -9,7 +9,7 @@ from turnkeeper.storage import rows
 from turnkeeper.storage.queries import load
 from turnkeeper.storage.sqlite import checkpoint_removal, events, threads
 from turnkeeper.storage.stopping import CRASHED, WANTED, Active, Stop, told
-from turnkeeper.types import Ended, Outcome, Stopped, timestamp
+from turnkeeper.types import Ended, Outcome, Stopped
 
 SQL = load("sqlite", "runs")
 THREADS = load("sqlite", "threads")
@@ -62,7 +62,7 @@ def finish(connection: sqlite3.Connection, run_id: str, attempt: int, outcome: O
     outcome = told(outcome, status, reason)
     ending = {"run_id": run_id, "attempt": attempt, "status": status, "checkpoint_id": outcome.checkpoint_id}
     said = {"error": rows.text(outcome.error), "reason": outcome.reason}
-    connection.execute(SQL.finish_run, {**ending, **said, "now": now})
+    (had_slot,) = connection.execute(SQL.finish_run, {**ending, **said, "now": now}).fetchone()
     if status == "error":
         checkpoint_removal.drop_commands(connection, run_id)
     threads.write_state(connection, thread_id, outcome, run_id, status, now)
@@ -76,7 +76,7 @@ def finish(connection: sqlite3.Connection, run_id: str, attempt: int, outcome: O
         error=outcome.error,
         reason=reason or outcome.reason,
         checkpoint_id=outcome.checkpoint_id,
-        more=_more(connection, thread_id),
+        more=_more(connection, thread_id) or bool(had_slot),
     )
 
 
@@ -86,9 +86,9 @@ def _roll_back(
     """As if the run had never been (I4). The thread's row still shows the state before it: only an end writes there."""
     checkpoint_removal.delete_for_runs(connection, [run_id])
     events.forget_run(connection, run_id)
-    connection.execute(SQL.delete_run, {"run_id": run_id, "thread_id": thread_id})
+    _, had_slot = connection.execute(SQL.delete_run, {"run_id": run_id, "thread_id": thread_id}).fetchone()
     note(connection, thread_id, run_id, "tombstone", attempt, reason, now)
-    more = _more(connection, thread_id)
+    more = _more(connection, thread_id) or bool(had_slot)
     return Ended(run_id=run_id, thread_id=thread_id, status=None, reason=reason, more=more)
 
 
@@ -106,15 +106,9 @@ def seal(connection: sqlite3.Connection, run_id: str, attempt: int) -> int:
     return sealed
 
 
-def recover(connection: sqlite3.Connection, due: float) -> int:
-    """Give every running run back to the queue: nobody executes them after a crash. `due`: now.
-
-    The clock may have been set back meanwhile: runs without a delay do not wait until it has caught up.
-    """
-    now = timestamp(due)
+def recover(connection: sqlite3.Connection, now: str) -> int:
+    """Give every running run back to the queue: nobody executes them after a crash."""
     released = connection.execute(SQL.recover_runs, {"now": now}).fetchall()
-    if connection.execute(SQL.pull_due, {"due": due}).rowcount:
-        connection.execute(SQL.pull_ready, {"due": due})
     for thread_id, run_id, attempt in released:
         note(connection, thread_id, run_id, "released", attempt, CRASHED, now)
     return len(released)

@@ -26,11 +26,15 @@ from turnkeeper.types import (
     Run,
     RunRequest,
     Stopped,
+    Waiting,
     timestamp,
 )
 
 SQL = load("sqlite", "runs")
 THREADS = load("sqlite", "threads")
+
+MOST_DUE = 1000
+"""Delayed runs that join the others in one claim: bounds how long it takes."""
 
 
 class SqliteRuns:
@@ -41,27 +45,23 @@ class SqliteRuns:
         self._database = database
         self._clock = clock
         self._failures = failures
-        self._latest = 0.0
-        """When the newest run that need not wait was admitted: it is due, also if the clock has been set back since."""
 
     async def admit(self, requests: Sequence[RunRequest], signals: Signals) -> list[Admitted]:
         """See the contract."""
-        now = self._clock()
-        self._latest = max(self._latest, *(request.due_at for request in requests if request.due_at <= now), 0.0)
-        admission = Admission(signals, now)
+        admission = Admission(signals, self._clock())
         return await self._database.write(
             lambda connection: [admission.admit(connection, request) for request in requests], admission.done
         )
 
     async def claim(self, limit: int) -> Claims:
         """See the contract."""
-        due = max(self._clock(), self._latest)
+        now = self._clock()
 
         def job(connection: sqlite3.Connection) -> Claims:
+            next_due = _let_join(connection, now)
             taken: list[Claimed] = []
-            while len(taken) < limit and (claimed := _claim(connection, due)):
+            while len(taken) < limit and (claimed := _claim(connection, timestamp(now))):
                 taken.append(claimed)
-            (next_due,) = connection.execute(SQL.next_due, {"now": due}).fetchone()
             return Claims(taken=taken, next_due=next_due)
 
         return await self._database.write(job)
@@ -94,8 +94,8 @@ class SqliteRuns:
 
     async def recover(self) -> int:
         """See the contract."""
-        due = self._clock()
-        return await self._database.write(lambda connection: endings.recover(connection, due))
+        now = timestamp(self._clock())
+        return await self._database.write(lambda connection: endings.recover(connection, now))
 
     async def cancel(self, thread_id: str, run_ids: Sequence[str], action: CancelAction, reason: str) -> Stopped:
         """See the contract."""
@@ -138,6 +138,10 @@ class SqliteRuns:
         found = await self._database.read(lambda connection: connection.execute(SQL.inactive, parameters).fetchall())
         return [run_id for (run_id,) in found]
 
+    async def waiting(self) -> Waiting:
+        """See the contract."""
+        return Waiting(*await self._database.read(lambda connection: connection.execute(SQL.waiting).fetchone()))
+
     async def delete(self, thread_id: str, run_id: str) -> None:
         """See the contract."""
         now = timestamp(self._clock())
@@ -153,9 +157,17 @@ class SqliteRuns:
         return await self._database.write(job)
 
 
-def _claim(connection: sqlite3.Connection, due: float) -> Claimed | None:
-    now = timestamp(due)
-    row = connection.execute(SQL.claim_run, {"due": due, "now": now}).fetchone()
+def _let_join(connection: sqlite3.Connection, now: float) -> float | None:
+    """Delayed runs that are due wait for their turn from now on; when the next one is due."""
+    (due,) = connection.execute(SQL.next_due).fetchone()
+    if due is not None and due <= now:
+        connection.execute(SQL.let_join, {"due": now, "most": MOST_DUE})
+        (due,) = connection.execute(SQL.next_due).fetchone()
+    return due
+
+
+def _claim(connection: sqlite3.Connection, now: str) -> Claimed | None:
+    row = connection.execute(SQL.claim_run, {"now": now}).fetchone()
     if row is None:
         return None
     head = rows.Head(*connection.execute(THREADS.thread_head, {"thread_id": row[1]}).fetchone())

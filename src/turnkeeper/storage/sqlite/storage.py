@@ -3,7 +3,9 @@
 import sqlite3
 import time
 
-from turnkeeper.storage.sqlite import endings
+from langgraph.store.base import TTLConfig
+
+from turnkeeper.storage.sqlite import endings, slots
 from turnkeeper.storage.sqlite.assistants import SqliteAssistants
 from turnkeeper.storage.sqlite.checkpoints import SqliteSaver
 from turnkeeper.storage.sqlite.database import Database
@@ -14,14 +16,16 @@ from turnkeeper.storage.sqlite.items import SqliteStore
 from turnkeeper.storage.sqlite.retention import Retention
 from turnkeeper.storage.sqlite.runs import SqliteRuns
 from turnkeeper.storage.sqlite.threads import SqliteThreads
-from turnkeeper.types import Claimed, Clock
+from turnkeeper.types import NO_LIMITS, Claimed, Clock, Limits
 
 
 class SqliteStorage:
     """Implements `contracts.Storage`."""
 
-    def __init__(self, path: str, clock: Clock = time.time) -> None:
-        """`path` is a file or `:memory:`."""
+    def __init__(
+        self, path: str, clock: Clock = time.time, *, limits: Limits = NO_LIMITS, ttl: TTLConfig | None = None
+    ) -> None:
+        """`path` is a file or `:memory:`; `ttl` says how long items of the store live."""
         self.clock = clock
         self.leases = None
         self._database = Database(path)
@@ -30,9 +34,10 @@ class SqliteStorage:
         self.runs = SqliteRuns(self._database, clock, self._failures)
         self.threads = SqliteThreads(self._database, clock)
         self.assistants = SqliteAssistants(self._database, clock)
-        self.items = SqliteStore(self._database, clock)
+        self.items = SqliteStore(self._database, clock, ttl)
         self.events = SqliteEvents(self._database)
         self._retention = Retention(self._database)
+        self._limits = limits
 
     def run_checkpointer(self, claimed: Claimed, *, deferred: bool, author: str | None = None) -> SqliteSaver:
         """See the contract."""
@@ -56,6 +61,7 @@ class SqliteStorage:
     def open(self) -> None:
         """See the contract."""
         self._database.open()
+        self._database.write_sync(lambda connection: slots.limit(connection, self._limits))
 
     def close(self) -> None:
         """See the contract."""

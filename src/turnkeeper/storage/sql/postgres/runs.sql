@@ -74,15 +74,10 @@ limit :limit;
 -- Differs: one statement instead of three. Admit a run: it waits in the queue of its thread, or starts at once; the thread carries the graph and assistant it last
 -- ran with. `seq` is the order of admission: the thread is locked when it is given out.
 with run as (
-  insert into runs (run_id, thread_id, assistant_id, graph_id, status, attempt, multitask_strategy, metadata, kwargs, due_at, worker_id, lease_until, created_at, updated_at)
-  values (:run_id, :thread_id, :assistant_id, :graph_id, :status, :attempt, :multitask_strategy, :metadata, :kwargs, :due_at, :worker_id, :lease_until, :now, :now)
+  insert into runs (run_id, thread_id, assistant_id, graph_id, status, attempt, multitask_strategy, metadata, kwargs, due_at, delayed, priority, fairness_key, concurrency_key, worker_id, lease_until, created_at, updated_at)
+  values (:run_id, :thread_id, :assistant_id, :graph_id, :status, :attempt, :multitask_strategy, :metadata, :kwargs, :due_at, :delayed, :priority, :fairness_key, :concurrency_key, :worker_id, :lease_until, :now, :now)
 ), thread as (
-  update threads
-  set metadata = :thread_metadata, updated_at = :now,
-      ready_at = case
-        when :status = 'running' or exists (select from runs where runs.thread_id = :thread_id and status = 'running') then null
-        else least(ready_at, :due_at) end
-  where thread_id = :thread_id
+  update threads set metadata = :thread_metadata, updated_at = :now where thread_id = :thread_id
 )
 insert into journal (thread_id, run_id, event, attempt, detail, at)
 select :thread_id, :run_id, event, attempt, detail, :now
@@ -91,31 +86,38 @@ where attempt <= :attempt
 order by attempt;
 
 -- name: claim_run
--- Differs: takes many at once. Hand due runs to their attempts: of each of the threads that have been ready longest, the run
--- admitted first. A thread somebody else is making a move of is passed over; one that is no longer ready when it gets its
--- lock is left out by the database, as `ready_at` stands in the row that is locked. A thread without a run among the rows
--- got a move after this statement began: ask again. The last column, also of a row without a thread, is when the next delayed
--- run is due.
-with ready as materialized (
-  select thread_id, ready_at, metadata, temporary, last_status
+-- Differs: takes many at once. Hand due runs to their attempts: of each of the threads whose turn it is, the run admitted
+-- first. A thread somebody else is making a move of is passed over; one that has another place by the time it gets its lock is
+-- looked at once more by the database, one that has none any more is left out, as its place is locked, too. A thread without a
+-- run among the rows got a move after this statement began: ask again. So it is where delayed runs, whose time has come, have
+-- joined the others: nothing is claimed then. The last columns, also of a row without a thread, say how many that were, and when
+-- the next delayed run is due.
+with late as materialized (
+  select thread_id
   from threads
-  where ready_at <= :due
-  order by ready_at, thread_id
-  limit :limit
+  where thread_id in (
+    select thread_id from runs where status = 'pending' and delayed and due_at <= :due order by due_at limit :most
+  )
   for update skip locked
+), joined as (
+  update runs
+  set delayed = false
+  from late
+  where runs.thread_id = late.thread_id and status = 'pending' and delayed and due_at <= :due
+  returning seq
+), ready as materialized (
+  select ready.thread_id, head, priority, turn, metadata, temporary, last_status
+  from ready join threads on threads.thread_id = ready.thread_id
+  where lane = '' and not exists (select from late)
+  order by priority desc, turn, head
+  limit :limit
+  for update of ready, threads skip locked
 ), claimed as (
   update runs
   set status = 'running', attempt = attempt + 1, worker_id = :worker_id, lease_until = :lease_until, updated_at = :now
-  from ready, lateral (
-    select seq from runs as waiting
-    where waiting.thread_id = ready.thread_id and waiting.status = 'pending' and waiting.due_at <= :due
-    order by seq
-    limit 1
-  ) as first
-  where runs.seq = first.seq and status = 'pending'
+  from ready
+  where runs.seq = ready.head and status = 'pending'
   returning runs.*
-), started as (
-  update threads set ready_at = null from claimed where threads.thread_id = claimed.thread_id
 ), noted as (
   insert into journal (thread_id, run_id, event, attempt, detail, at)
   select thread_id, run_id, 'started', attempt, null, :now from claimed order by seq
@@ -143,11 +145,12 @@ select
     select count(*) from journal
     where journal.thread_id = ready.thread_id and journal.run_id = claimed.run_id and event = 'released' and detail = any(:crashed)
   ) else 0 end,
+  (select count(*) from joined),
   later.due_at
-from (select min(ready_at) as due_at from threads where ready_at > :due) as later
+from (select min(due_at) as due_at from runs where status = 'pending' and delayed and due_at > :due) as later
   left join ready on true
   left join claimed on claimed.thread_id = ready.thread_id
-order by ready.ready_at, ready.thread_id;
+order by ready.priority desc, ready.turn, ready.head;
 
 -- name: owned_run
 -- Differs: waits for the puts of the attempt that are under way, which hold on to the run, so that what follows sees what they
@@ -159,33 +162,34 @@ for update;
 
 -- name: end_run
 -- Differs: only here. The usual end, in one statement: nobody asked the run to stop, and its thread stays. No row where that is not so, or where
--- the attempt no longer owns the run. Says whether others wait.
+-- the attempt no longer owns the run. Says whether others may wait for it.
 with ended as (
   update runs
   set status = :status, cancel_reason = :reason, checkpoint_id = :checkpoint_id, error = :error, updated_at = :now
   where run_id = :run_id and attempt = :attempt and status = 'running' and cancel_action is null
     and not exists (select from threads where threads.thread_id = runs.thread_id and temporary)
-  returning thread_id
-), waiting as (
-  select min(due_at) as due_at from runs join ended using (thread_id) where status = 'pending'
+  returning thread_id, concurrency_key
 ), state as (
   update threads
   set state_values = coalesce(:values, state_values), interrupts = :interrupts, rest = :rest, error = :error,
-      last_run = :run_id, last_status = :status, updated_at = :now, state_updated_at = :now, ready_at = waiting.due_at
-  from ended, waiting
+      last_run = :run_id, last_status = :status, updated_at = :now, state_updated_at = :now
+  from ended
   where threads.thread_id = ended.thread_id
 ), noted as (
   insert into journal (thread_id, run_id, event, attempt, detail, at)
   select thread_id, :run_id, 'ended', :attempt, :status, :now from ended
 )
-select thread_id, waiting.due_at is not null from ended, waiting;
+select thread_id,
+  concurrency_key is not null
+    or exists (select from runs where runs.thread_id = ended.thread_id and runs.status = 'pending')
+from ended;
 
 -- name: finish_run
--- End an attempt; no row when the attempt no longer owns the run.
+-- End an attempt; no row when the attempt no longer owns the run. Says whether it had a slot that others may wait for.
 update runs
 set status = :status, cancel_reason = coalesce(cancel_reason, :reason), checkpoint_id = :checkpoint_id, error = :error, updated_at = :now
 where run_id = :run_id and attempt = :attempt and status = 'running'
-returning thread_id;
+returning concurrency_key is not null;
 
 -- name: release_run
 -- Give a run back to the queue, to be taken up again from its last checkpoint.
@@ -205,24 +209,12 @@ set status = 'pending', worker_id = null, lease_until = null, updated_at = :now
 where thread_id = any(:thread_ids) and status = 'running'
 returning thread_id, run_id, attempt;
 
--- name: pull_due
--- Differs: of the threads that are locked only. Runs that are due later than now although they were to start at once: the
--- clock was set back. They are known by being due when they were made; the hundredth of a second is for the precision of dates.
-update runs
-set due_at = :due
-where thread_id = any(:thread_ids) and status = 'pending' and due_at > :due and due_at <= extract(epoch from cast(created_at as timestamptz)) + 0.01
-returning thread_id;
-
--- name: refresh_ready
--- Differs: triggers do it elsewhere. When the next run of each of some locked threads may start, after a move that may have changed that; whether the thread
--- is that of a stateless run, and whether it has active runs.
-update threads
-set ready_at = case
-  when exists (select from runs where runs.thread_id = threads.thread_id and status = 'running') then null
-  else (select min(due_at) from runs where runs.thread_id = threads.thread_id and status = 'pending') end
-where thread_id = any(:thread_ids)
-returning thread_id, temporary,
-  exists (select from runs where runs.thread_id = threads.thread_id and status in ('pending', 'running'));
+-- name: after_moves
+-- Differs: only here. After moves of locked threads: which are those of stateless runs, and which have active runs.
+select thread_id, temporary,
+  exists (select from runs where runs.thread_id = threads.thread_id and runs.status in ('pending', 'running'))
+from threads
+where thread_id = any(:thread_ids);
 
 -- name: interrupt_pending
 -- Stop a run that never started.
@@ -242,8 +234,8 @@ set cancel_action = case when cancel_action = 'rollback' then 'rollback' else :a
 where run_id = :run_id and status in ('pending', 'running');
 
 -- name: delete_run
--- Remove a run's row; its journal stays.
-delete from runs where run_id = :run_id and thread_id = :thread_id returning attempt;
+-- Remove a run's row; its journal stays. Says whether it may have had a slot that others wait for.
+delete from runs where run_id = :run_id and thread_id = :thread_id returning attempt, concurrency_key is not null;
 
 -- name: runs_by_ids
 -- Those of the named runs that belong to the thread.
@@ -313,6 +305,13 @@ where not exists (select from runs where runs.run_id = named.run_id and status i
 select
   (select max(seq) from journal where thread_id = :thread_id),
   (select max(checkpoint_id) from checkpoints where thread_id = :thread_id and checkpoint_ns = '');
+
+-- name: waiting
+-- How many threads wait for a worker, for a slot of their concurrency key, and for the end of a run.
+select
+  (select count(*) from ready where lane = ''),
+  (select count(*) from ready where lane > ''),
+  (select count(*) from runs where status = 'running');
 
 -- name: note
 -- Append to the journal.

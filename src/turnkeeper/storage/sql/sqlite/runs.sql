@@ -27,27 +27,31 @@ order by seq;
 
 -- name: insert_run
 -- Differs: part of `admit_run` elsewhere. Admit a run: it waits in the queue of its thread, or starts at once. `seq` is the order of admission.
-insert into runs (run_id, thread_id, assistant_id, graph_id, status, attempt, multitask_strategy, metadata, kwargs, due_at, created_at, updated_at)
-values (:run_id, :thread_id, :assistant_id, :graph_id, :status, :attempt, :multitask_strategy, :metadata, :kwargs, :due_at, :created_at, :updated_at);
+insert into runs (run_id, thread_id, assistant_id, graph_id, status, attempt, multitask_strategy, metadata, kwargs, due_at, delayed, priority, fairness_key, concurrency_key, created_at, updated_at)
+values (:run_id, :thread_id, :assistant_id, :graph_id, :status, :attempt, :multitask_strategy, :metadata, :kwargs, :due_at, :delayed, :priority, :fairness_key, :concurrency_key, :created_at, :updated_at);
+
+-- name: let_join
+-- Differs: part of `claim_run` elsewhere. Delayed runs whose time has come wait for their turn from now on.
+update runs
+set delayed = 0
+where seq in (
+  select seq from runs indexed by runs_delayed
+  where status = 'pending' and delayed = 1 and due_at <= :due
+  order by due_at
+  limit :most
+);
 
 -- name: claim_run
--- Hand a due run to one attempt: of the ready thread that has waited longest, the run admitted first.
+-- Hand a due run to one attempt: of the ready thread whose turn it is, the run admitted first.
 -- The unique index `runs_one_running` backs this up.
 update runs
 set status = 'running', attempt = attempt + 1, updated_at = :now
-where seq = (
-  select seq
-  from runs indexed by runs_active
-  where thread_id = (select thread_id from ready where due_at <= :due order by due_at limit 1)
-    and status in ('pending', 'running') and due_at <= :due
-  order by seq
-  limit 1
-)
+where seq = (select head from ready where lane = '' order by priority desc, turn, head limit 1)
 returning run_id, thread_id, assistant_id, graph_id, attempt, kwargs, metadata, cancel_action;
 
 -- name: next_due
--- Differs: part of `claim_run` elsewhere. When the first delayed run of a thread without a running run is due: the worker sleeps until then.
-select min(due_at) from ready where due_at > :now;
+-- Differs: part of `claim_run` elsewhere. When the first delayed run is due: the worker sleeps until then.
+select min(due_at) from runs indexed by runs_delayed where status = 'pending' and delayed = 1;
 
 -- name: owned_run
 -- The run if this attempt still owns it: the fence of invariant I7.
@@ -56,11 +60,11 @@ from runs
 where run_id = :run_id and attempt = :attempt and status = 'running';
 
 -- name: finish_run
--- End an attempt; no row when the attempt no longer owns the run.
+-- End an attempt; no row when the attempt no longer owns the run. Says whether it had a slot that others may wait for.
 update runs
 set status = :status, cancel_reason = coalesce(cancel_reason, :reason), checkpoint_id = :checkpoint_id, error = :error, updated_at = :now
 where run_id = :run_id and attempt = :attempt and status = 'running'
-returning thread_id;
+returning concurrency_key is not null;
 
 -- name: release_run
 -- Give a run back to the queue, to be taken up again from its last checkpoint.
@@ -80,19 +84,6 @@ set status = 'pending', updated_at = :now
 where status = 'running'
 returning thread_id, run_id, attempt;
 
--- name: pull_due
--- Runs that are due later than now although they were to start at once: the clock was set back. They are known by being
--- due when they were made; the hundredth of a second is for the precision of dates here.
-update runs
-set due_at = :due
-where status = 'pending' and due_at > :due and due_at <= (julianday(created_at) - 2440587.5) * 86400 + 0.01;
-
--- name: pull_ready
--- Differs: only here. Tell the threads whose runs have been made due earlier.
-update ready
-set due_at = (select min(due_at) from runs where runs.thread_id = ready.thread_id and status = 'pending')
-where due_at > :due;
-
 -- name: interrupt_pending
 -- Stop a run that never started.
 update runs
@@ -111,8 +102,8 @@ set cancel_action = case when cancel_action = 'rollback' then 'rollback' else :a
 where run_id = :run_id and status in ('pending', 'running');
 
 -- name: delete_run
--- Remove a run's row; its journal stays.
-delete from runs where run_id = :run_id and thread_id = :thread_id returning attempt;
+-- Remove a run's row; its journal stays. Says whether it may have had a slot that others wait for.
+delete from runs where run_id = :run_id and thread_id = :thread_id returning attempt, concurrency_key is not null;
 
 -- name: runs_by_ids
 -- Those of the named runs that belong to the thread. The plus keeps it from looking through all runs of the thread.
@@ -192,6 +183,13 @@ where thread_id = :thread_id and run_id = :run_id and event = 'released' and det
 select
   (select max(seq) from journal where thread_id = :thread_id),
   (select max(checkpoint_id) from checkpoints where thread_id = :thread_id and checkpoint_ns = '');
+
+-- name: waiting
+-- How many threads wait for a worker, for a slot of their concurrency key, and for the end of a run.
+select
+  (select count(*) from ready where lane = ''),
+  (select count(*) from ready where lane > ''),
+  (select count(*) from runs where status = 'running');
 
 -- name: note
 -- Append to the journal.
