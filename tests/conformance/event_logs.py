@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from turnkeeper.contracts import RUN_DONE, EventLog, EventStore, Frame, Subscription, Told
@@ -11,7 +11,7 @@ from turnkeeper.stream.local import LocalEventLog
 from turnkeeper.stream.redis.bus import Bus
 from turnkeeper.stream.redis.log import RedisEventLog
 from turnkeeper.stream.shared import SharedEventLog
-from turnkeeper.types import Ended
+from turnkeeper.types import Claimed, Ended
 
 T = TypeVar("T")
 B = TypeVar("B")
@@ -212,3 +212,28 @@ async def become(asked: Callable[[], bool], *, within: float = FOREVER) -> None:
     async with asyncio.timeout(within):
         while not asked():
             await asyncio.sleep(0.01)
+
+
+class Worker:
+    """A worker that remembers what it was told by signals."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+        self.heard = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def reserve(self) -> bool:
+        return True
+
+    def hand_over(self, claimed: Claimed | None) -> None:
+        self._note(claimed)
+
+    def wake(self) -> None:
+        self._note("wake")
+
+    def cancel(self, run_ids: Sequence[str]) -> None:
+        self._note(list(run_ids))
+
+    def _note(self, what: object) -> None:
+        self.told.append(what)
+        self._loop.call_soon_threadsafe(self.heard.set)

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any
@@ -20,6 +20,7 @@ from tests.conformance.event_logs import (
     THREAD,
     Process,
     TwoOnPostgres,
+    Worker,
     all_of,
     become,
     end,
@@ -37,7 +38,6 @@ from turnkeeper.storage.postgres.storage import PostgresStorage
 from turnkeeper.stream import postgres
 from turnkeeper.stream.postgres import batches, bus, keeper, reader, sender
 from turnkeeper.stream.postgres.connections import Opened
-from turnkeeper.types import Claimed
 
 
 @pytest.fixture
@@ -441,31 +441,6 @@ async def test_who_listened_in_a_process_that_died_is_forgotten_and_who_lives_is
 
 
 # --- signals ----------------------------------------------------------------------------------------------------------
-
-
-class Worker:
-    """Remembers what it was told, and when."""
-
-    def __init__(self) -> None:
-        self.told: list[object] = []
-        self.heard = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-
-    def reserve(self) -> bool:
-        return True
-
-    def hand_over(self, claimed: Claimed | None) -> None:
-        self._note(claimed)
-
-    def wake(self) -> None:
-        self._note("wake")
-
-    def cancel(self, run_ids: Sequence[str]) -> None:
-        self._note(list(run_ids))
-
-    def _note(self, what: object) -> None:
-        self.told.append(what)
-        self._loop.call_soon_threadsafe(self.heard.set)
 
 
 async def test_signals_reach_the_workers_of_all_processes(servers: TwoOnPostgres, database: PostgresServer) -> None:

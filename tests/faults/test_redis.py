@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import cast
@@ -14,6 +14,7 @@ from tests.conformance.event_logs import (
     RUN,
     THREAD,
     TwoOnRedis,
+    Worker,
     all_of,
     become,
     end,
@@ -30,7 +31,7 @@ from turnkeeper.stream import attached, shared, tapes
 from turnkeeper.stream.redis import bus, link, reader, writer
 from turnkeeper.stream.redis.bus import Bus
 from turnkeeper.stream.redis.signals import RedisSignals
-from turnkeeper.types import Claimed, uuid7
+from turnkeeper.types import uuid7
 
 LONG = 1.2
 """Seconds longer than anybody here waits for Redis."""
@@ -366,31 +367,6 @@ async def test_a_process_keeps_nothing_of_listeners_that_left_and_runs_that_ende
 
 
 # --- signals ----------------------------------------------------------------------------------------------------------
-
-
-class Worker:
-    """Remembers what it was told, and when."""
-
-    def __init__(self) -> None:
-        self.told: list[object] = []
-        self.heard = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-
-    def reserve(self) -> bool:
-        return True
-
-    def hand_over(self, claimed: Claimed | None) -> None:
-        self._note(claimed)
-
-    def wake(self) -> None:
-        self._note("wake")
-
-    def cancel(self, run_ids: Sequence[str]) -> None:
-        self._note(list(run_ids))
-
-    def _note(self, what: object) -> None:
-        self.told.append(what)
-        self._loop.call_soon_threadsafe(self.heard.set)
 
 
 async def test_signals_reach_the_workers_of_all_processes(servers: TwoOnRedis, redis_server: RedisServer) -> None:
