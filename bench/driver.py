@@ -52,9 +52,9 @@ class Driver:
         await closed_loop(range(count), create, 8)
         return made
 
-    async def wait(self, thread: str, graph: str) -> Reply:
+    async def wait(self, thread: str, graph: str, durability: str = "async") -> Reply:
         """Run a counting graph to its end; its result is checked by ``check_count`` later."""
-        payload = {"assistant_id": graph, "input": {"n": 0}, "durability": "async"}
+        payload = {"assistant_id": graph, "input": {"n": 0}, "durability": durability}
         return await self._call("POST", f"/threads/{thread}/runs/wait", payload)
 
     async def waits(self, threads: list[str], graph: str, clients: int) -> list[Reply]:
@@ -80,6 +80,19 @@ class Driver:
             right = False
         if not right:
             self.fault(f"{graph} answered {str(values)[:300]}, expected n={expected}")
+
+    async def create(self, thread: str, graph: str, durability: str = "async") -> str:
+        """Admit a run of a counting graph; its id."""
+        payload = {"assistant_id": graph, "input": {"n": 0}, "durability": durability}
+        return (await self._call("POST", f"/threads/{thread}/runs", payload)).json()["run_id"]
+
+    async def join(self, thread: str, run: str) -> Reply:
+        """Wait for a run that was admitted; its result is checked by ``check_count`` later."""
+        return await self._call("GET", f"/threads/{thread}/runs/{run}/join")
+
+    async def cancel(self, thread: str, run: str) -> None:
+        """Stop a run; returns once it can write no more."""
+        await self._call("POST", f"/threads/{thread}/runs/{run}/cancel?wait=1")
 
     async def background(self, thread: str) -> tuple[float, float]:
         """Start a one-node run; seconds from the request to the reply, and to the first line of the node."""

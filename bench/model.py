@@ -19,10 +19,18 @@ class Size:
     ageing_rounds: int
     ageing_runs: int
     ageing_window: int
+    scale_rounds: int
+    scale_warm: int
+    scale_runs: int
+    scale_steps: int
+    scale_burst: int
+    scale_cancels: int
+    scale_counted: int
+    scale_idle: int
 
 
-QUICK = Size(2, 10, 15, 80, 40, 2, 1, 1000, 200)
-FULL = Size(6, 40, 60, 400, 160, 6, 2, 10_000, 250)
+QUICK = Size(2, 10, 15, 80, 40, 2, 1, 1000, 200, 1, 300, 200, 60, 300, 10, 40, 5)
+FULL = Size(6, 40, 60, 400, 160, 6, 2, 10_000, 250, 4, 1000, 400, 160, 2000, 30, 100, 20)
 
 
 @dataclass(frozen=True)
@@ -62,3 +70,8 @@ class Scenario:
     measure: Callable[[Driver, Size], Awaitable[Sample]]
     rounds: Callable[[Size], int] = lambda size: size.rounds
     columns: tuple[str, ...] = ("ours", "floor", "floor_sqlite")
+    """The servers that take turns."""
+    shown: tuple[str, ...] = ("ours", "floor", "floor_sqlite")
+    """The columns of the table."""
+    subject: str = "ours"
+    """The column whose values are divided by those of the others."""

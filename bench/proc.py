@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,11 @@ def _machine() -> tuple[float, float]:
     with Path("/proc/stat").open() as file:
         user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, file.readline().split()[1:9])
     return (user + nice + system + irq + softirq) / _TICK, steal / _TICK
+
+
+def cpu_by_kind(pids: Mapping[str, Iterable[int]]) -> dict[str, float]:
+    """CPU seconds used so far by trees of processes, by what they are."""
+    return {kind: sum(map(cpu_seconds, roots)) for kind, roots in pids.items()}
 
 
 @dataclass(frozen=True)

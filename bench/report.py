@@ -9,10 +9,10 @@ import orjson
 
 from bench.model import Figure
 from bench.proc import Usage
-from bench.runner import COLUMNS, Result
+from bench.runner import Result
 
 OUT = Path(__file__).parent / "out"
-HEADER = ("figure", *COLUMNS, "ratio", "(rounds)", "target", "met")
+RATIO = ("ratio", "(rounds)", "target", "met")
 NOISY = 0.3
 
 
@@ -26,8 +26,9 @@ def save(results: list[Result]) -> Path:
 
 def table(result: Result) -> str:
     """The figures of one scenario."""
-    rows = [HEADER, *(_row(result, figure) for figure in result.scenario.figures)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
+    header = ("figure", *result.scenario.shown, *RATIO)
+    rows = [header, *(_row(result, figure) for figure in result.scenario.figures)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     lines = [_line(row, widths) for row in rows]
     lines.insert(1, "-" * len(lines[0]))
     title = f"\n{result.scenario.name}: {result.scenario.about}"
@@ -40,13 +41,13 @@ def _line(row: tuple[str, ...], widths: list[int]) -> str:
 
 
 def _row(result: Result, figure: Figure) -> tuple[str, ...]:
-    values = {column: [sample.figures[figure.key] for sample in result.samples[column]] for column in COLUMNS}
-    ratios = _ratios(values, figure)
+    values = {column: _values(result, column, figure.key) for column in result.scenario.shown}
+    ratios = _ratios(values, figure, result.scenario.subject)
     ratio = median(ratios) if ratios else None
     met = None if ratio is None else figure.met(ratio)
     return (
         figure.key,
-        *(_number(median(values[column])) if values[column] else "-" for column in COLUMNS),
+        *(_number(median(each)) if each else "-" for each in values.values()),
         "-" if ratio is None or (figure.against is None and figure.target is None) else f"{ratio:.2f}",
         f"{min(ratios):.2f}-{max(ratios):.2f}" if len(ratios) > 1 and (figure.against or figure.target) else "",
         _target(figure),
@@ -54,11 +55,16 @@ def _row(result: Result, figure: Figure) -> tuple[str, ...]:
     )
 
 
-def _ratios(values: dict[str, list[float]], figure: Figure) -> list[float]:
+def _values(result: Result, column: str, key: str) -> list[float]:
+    """A figure of all rounds; none where it cannot be measured."""
+    return [sample.figures[key] for sample in result.samples[column] if key in sample.figures]
+
+
+def _ratios(values: dict[str, list[float]], figure: Figure, subject: str) -> list[float]:
     """Ours to the other server round by round: neighbours in time share the mood of the machine."""
     if figure.against is None:
-        return values["ours"]
-    return [ours / other for ours, other in zip(values["ours"], values[figure.against], strict=False) if other]
+        return values[subject]
+    return [ours / other for ours, other in zip(values[subject], values[figure.against], strict=False) if other]
 
 
 def _target(figure: Figure) -> str:
@@ -83,7 +89,7 @@ def _noise(result: Result) -> Iterator[str]:
 
 
 def _usages(result: Result) -> list[Usage]:
-    samples = [sample for column in COLUMNS for sample in result.samples[column]]
+    samples = [sample for column in result.scenario.shown for sample in result.samples[column]]
     return [value for sample in samples for value in sample.detail.values() if isinstance(value, Usage)]
 
 

@@ -2,13 +2,12 @@
 
 import sys
 import time
+from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 
 from bench import servers
 from bench.driver import Driver
 from bench.model import Sample, Scenario, Size
-
-COLUMNS = ("ours", "floor", "floor_sqlite")
 
 
 @dataclass
@@ -16,7 +15,7 @@ class Result:
     """All samples of a scenario by column, in the order of the rounds."""
 
     scenario: Scenario
-    samples: dict[str, list[Sample]] = field(default_factory=lambda: {column: [] for column in COLUMNS})
+    samples: dict[str, list[Sample]] = field(default_factory=lambda: defaultdict[str, list[Sample]](list))
     faults: list[str] = field(default_factory=list[str])
     records: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
 

@@ -61,18 +61,19 @@ def precompile() -> None:
 @contextlib.asynccontextmanager
 async def boot(name: str) -> AsyncGenerator[Server, None]:
     """Run a server for the length of the block; its files go with it."""
-    server = _spawn(name, Path(tempfile.mkdtemp(prefix=f"bench-{name}-")))
+    server = spawn(name, COMMANDS[name], Path(tempfile.mkdtemp(prefix=f"bench-{name}-")))
     try:
-        await _until_ok(server)
+        await until_ok(server)
         yield server
     finally:
-        await asyncio.to_thread(_stop, server)
+        await asyncio.to_thread(stop, server)
         shutil.rmtree(server.directory, ignore_errors=True)
 
 
-def _spawn(name: str, directory: Path) -> Server:
-    port = _free_port()
-    command = [part.format(port=port, dir=directory) for part in COMMANDS[name]]
+def spawn(name: str, command: list[str], directory: Path) -> Server:
+    """Start a server; ``{port}`` and ``{dir}`` in its command stand for where it listens and where its files are."""
+    port = free_port()
+    command = [part.format(port=port, dir=directory) for part in command]
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, *command],
@@ -93,13 +94,15 @@ def _environment() -> dict[str, str]:
     return env
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback nobody listens on."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
 
 
-async def _until_ok(server: Server) -> None:
+async def until_ok(server: Server) -> None:
+    """Wait until a server answers. Raises `BootError`."""
     client = Client(server.port)
     deadline = time.monotonic() + BOOT_DEADLINE
     while not await _is_ok(client):
@@ -116,7 +119,8 @@ async def _is_ok(client: Client) -> bool:
         return False
 
 
-def _stop(server: Server) -> None:
+def stop(server: Server) -> None:
+    """End a server's processes."""
     pids = list(proc.tree(server.pid))
     server.process.terminate()
     try:

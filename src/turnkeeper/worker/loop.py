@@ -8,6 +8,7 @@ from functools import partial
 
 import structlog
 
+from turnkeeper.contracts import Signals
 from turnkeeper.errors import Unavailable
 from turnkeeper.types import Claimed, Clock
 from turnkeeper.worker.attempt import RETRY_AFTER, Attempt, Parts
@@ -19,6 +20,9 @@ log = structlog.get_logger()
 SLOW_POLL = 5.0
 """Seconds after which a worker looks for work unasked: wake-ups are hints, and hints get lost."""
 
+ON_ITS_WAY = 0.02
+"""Seconds between two looks whether the runs of a worker that stops have ended, or come yet."""
+
 MOST_AT_ONCE = 32
 """Runs claimed in one transaction: bounds how long others wait for it."""
 
@@ -26,8 +30,10 @@ MOST_AT_ONCE = 32
 class Worker:
     """Executes up to `jobs` runs at once. What `contracts.Signals` names is for any thread, the rest for its loop."""
 
-    def __init__(self, parts: Parts, *, jobs: int, clock: Clock = time.time) -> None:
+    def __init__(self, parts: Parts, signals: Signals, *, jobs: int, clock: Clock = time.time) -> None:
+        """`signals` reach all workers, this one, too."""
         self._parts = parts
+        self._signals = signals
         self._clock = clock
         self._places = Places(jobs)
         self._attempts: dict[tuple[str, int], Attempt] = {}
@@ -35,6 +41,7 @@ class Worker:
         self._work = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._claiming = False
+        self._draining = False
         self._cancelled_early: set[str] = set()
 
     async def serve(self) -> None:
@@ -66,6 +73,14 @@ class Worker:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(job)
 
+    def wake_all(self) -> None:
+        """There may be a run to claim, for any worker. From any thread."""
+        self._signals.wake()
+
+    async def release(self, run_id: str, attempt: int, reason: str) -> None:
+        """Put a run back in its queue that this worker does not execute. Raises `Fenced` when it has it no more."""
+        await self._parts.storage.runs.release(run_id, attempt, reason)
+
     def reserve(self) -> bool:
         """See `contracts.Signals`."""
         return self._places.take(1) == 1
@@ -93,12 +108,18 @@ class Worker:
         """Claim no more, give the runs `timeout` seconds to end, put the rest back in the queue."""
         self._places.close()
         self._work.set()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=timeout)
+        await self._empty(timeout)
+        self._draining = True
         for attempt in self._attempts.values():
             attempt.drain()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._parts.cancel_grace)
+        await self._empty(self._parts.cancel_grace)
+
+    async def _empty(self, timeout: float) -> None:
+        """Wait until no run is left, nor one on its way here, which would be nobody's until its lease ends."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while not self._places.are_free:  # noqa: ASYNC110 - places are given back on other threads
+                    await asyncio.sleep(ON_ITS_WAY)
 
     async def _claim(self) -> float:
         """Start as many runs as there are free places; returns how long to sleep then."""
@@ -128,6 +149,8 @@ class Worker:
         attempt = Attempt(self._parts, claimed)
         if claimed.run_id in self._cancelled_early:
             attempt.stop()
+        if self._draining:
+            attempt.drain()
         self._attempts[claimed.run_id, claimed.attempt] = attempt
         task = asyncio.create_task(self._see_through(claimed, attempt))
         self._tasks.add(task)
@@ -142,6 +165,8 @@ class Worker:
         finally:
             del self._attempts[claimed.run_id, claimed.attempt]
             was_full = self._places.give_back(1)
+        if ended is None or (ended.more and not self._places.are_open):
+            self.wake_all()  # what we let go of, and what we do not claim any more, is for others
         if was_full or ended is None or ended.more:
             self._work.set()
 

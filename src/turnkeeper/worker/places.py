@@ -7,7 +7,7 @@ class Places:
     """The places of one worker. Closed, it has none to give."""
 
     def __init__(self, count: int) -> None:
-        self._free = count
+        self._all = self._free = count
         self._open = False
         self._lock = threading.Lock()
 
@@ -23,6 +23,12 @@ class Places:
     def close(self) -> None:
         """Give no more places."""
         self._open = False
+
+    @property
+    def are_free(self) -> bool:
+        """Whether nobody has a place."""
+        with self._lock:
+            return self._free == self._all
 
     def take(self, wanted: int) -> int:
         """Take up to `wanted` places; returns how many it got."""

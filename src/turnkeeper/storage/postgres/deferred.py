@@ -4,6 +4,7 @@ Those of one attempt travel together, in their order and in one transaction, a m
 the end of the attempt, if that comes sooner. One that the database refuses fails the run's next put, and its end.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -73,11 +74,11 @@ class DeferredPuts:
             self.travel(alone)
         except Unavailable:
             raise
-        except Exception:  # noqa: BLE001 - nobody hears of it here
-            self._told = False
+        except Exception as error:  # noqa: BLE001 - whatever it is, the attempt hears of it
+            self._give_up(error)
 
     def travel(self, transact: Callable[[Send], T]) -> T:
-        """Carry out a transaction that calls `send` once, or not at all. Raises `Unavailable` and what it raises.
+        """Carry out a transaction that calls `send` once, or not at all. Where it raises, what waits waits on.
 
         Whoever calls has its connection: the one who writes must not have to wait for those who wait for it.
         """
@@ -87,17 +88,15 @@ class DeferredPuts:
             def send(connection: Connection) -> None:
                 answers.extend(put.send(connection, self._owner) for put in puts)
 
-            try:
-                with translated():
-                    result = transact(send)
-            except Unavailable:
-                raise
-            except Exception as error:
-                self._give_up(error)
-                self._told = True
-                raise
+            with translated():
+                result = transact(send)
             self._arrived(answers)
         return result
+
+    def settle(self, connection: Connection) -> None:
+        """`write`, and `check`."""
+        self.write(connection)
+        self.check()
 
     def check(self) -> None:
         """Raise what a put failed with, once; not that it was fenced, which the attempt's end will be, too."""
@@ -151,7 +150,8 @@ class Deferrals:
             if puts.wait:
                 self._database.post(lambda: self._write(puts))
 
-        self._clock.submit(wait)
+        with contextlib.suppress(RuntimeError):  # closed: the run is taken up again from what is on disk
+            self._clock.submit(wait)
 
     def _write(self, puts: DeferredPuts) -> None:
         try:

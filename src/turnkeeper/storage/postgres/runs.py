@@ -8,7 +8,7 @@ from psycopg import Connection
 
 from turnkeeper import lifecycle
 from turnkeeper.contracts import Signals
-from turnkeeper.errors import NotFound
+from turnkeeper.errors import NotFound, Unavailable
 from turnkeeper.lifecycle import CancelAction
 from turnkeeper.storage import rows
 from turnkeeper.storage.postgres import carrying, endings, threads
@@ -82,10 +82,15 @@ class PostgresRuns:
 
         def job(connection: Connection) -> Ended:
             puts.check()
-            end = puts.travel(lambda send: endings.end(connection, run_id, attempt, outcome, now, send))
+            try:
+                end = puts.travel(lambda send: endings.end(connection, run_id, attempt, outcome, now, send))
+            except Unavailable:
+                raise
+            except Exception:
+                puts.settle(connection)  # raises what it was, if it was one of them
+                raise
             if end is None:
-                puts.write(connection)
-                puts.check()
+                puts.settle(connection)
             return end or finish(connection)
 
         return await self._database.run(job)
