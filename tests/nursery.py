@@ -4,6 +4,7 @@ That makes hundreds of restarts affordable. What runs in the child is the `serve
 interpreter.
 """
 
+import faulthandler
 import gc
 import importlib
 import json
@@ -21,8 +22,12 @@ from tests.wire.live import DEADLINE, Gates, Live
 
 ROOT = Path(__file__).parents[1]
 IMPORTED = (
-    "turnkeeper.server",
+    "turnkeeper.server.serving",
+    "turnkeeper.server.composition",
     "turnkeeper.graphs.loader",
+    "turnkeeper.storage.sqlite.storage",
+    "turnkeeper.storage.postgres.storage",
+    "redis.asyncio",
     "langgraph.prebuilt",
     "uvicorn.lifespan.on",
     "turnkeeper.cli.banner",
@@ -76,10 +81,10 @@ class Child:
 class Forked(Live):
     """A server of the nursery, on a port that stays the same over restarts."""
 
-    def __init__(self, folder: Path, process: Child, port: int) -> None:
+    def __init__(self, folder: Path, process: Child, port: int, gates: Path) -> None:
         self.folder = folder
         self.log = folder / "server.log"
-        self.gates = Gates(folder / "gates")
+        self.gates = Gates(gates)
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.process: Any = process
@@ -112,9 +117,14 @@ class Nursery:
         self._process.stdout.close()
 
     def start(self, folder: Path, port: int, config: Path, **environ: str) -> Forked:
-        """Start a server of this `langgraph.json`; it is not ready yet."""
+        """Start a server of this `langgraph.json`; it is not ready yet.
+
+        With a `DATABASE_URI` it is on PostgreSQL, else on a file in its folder. Its gates are there, too, unless
+        `GATES` says otherwise.
+        """
+        environ = {"GATES": str(folder / "gates"), **environ}
         order = {"folder": str(folder), "port": port, "config": str(config), "environ": environ}
-        return Forked(folder, Child(self.ask(order), self), port)
+        return Forked(folder, Child(self.ask(order), self), port, Path(environ["GATES"]))
 
     def ask(self, order: dict[str, Any]) -> int:
         """Have it do something; its answer."""
@@ -149,11 +159,13 @@ def serve(order: dict[str, Any]) -> NoReturn:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for handle, standard in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(handle, standard)
-    os.environ |= {"GATES": str(folder / "gates"), **order["environ"]}
+    faulthandler.register(signal.SIGUSR1)  # what it does, for who wonders why it does not end
+    os.environ |= order["environ"]
     os.chdir(config.parent)
+    database = [] if "DATABASE_URI" in order["environ"] else ["--db", str(folder / "turnkeeper.db")]
     begun = time.monotonic()
     try:
-        turnkeeper(["serve", "-c", str(config), "--port", str(order["port"]), "--db", str(folder / "turnkeeper.db")])
+        turnkeeper(["serve", "-c", str(config), "--port", str(order["port"]), *database])
     finally:
         print(f"left after {time.monotonic() - begun:.3f} s", file=sys.stderr, flush=True)
 

@@ -8,8 +8,8 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,10 +85,15 @@ class Asked:
 class Client(threading.Thread):
     """One person, who types into one thread without waiting for answers, and cancels now and then."""
 
-    url: str
+    server: Callable[[], str]
+    """Where the next request goes."""
     log: Log
     chance: random.Random
     name: str = "client"
+    timeout: float = PATIENCE
+    """Seconds until a request is given up and made again, if need be."""
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What is asked of every run, besides."""
     thread_id: str = ""
     runs: list[Asked] = field(default_factory=list)
     accepted: int = 0
@@ -104,7 +109,7 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         try:
-            with httpx.Client(base_url=self.url, timeout=PATIENCE) as http:
+            with httpx.Client(timeout=self.timeout) as http:
                 while not self.leaving.is_set():
                     self._act(http)
                 self._create(http, "enqueue", "async")
@@ -130,6 +135,7 @@ class Client(threading.Thread):
             "multitask_strategy": strategy,
             "durability": durability,
             "if_not_exists": "create",
+            **self.options,
         }
         path = f"/threads/{self.thread_id}/runs"
         answer, _ = self._insist(http, path, body, {"idempotency-key": run_id})
@@ -153,12 +159,13 @@ class Client(threading.Thread):
         deadline = time.monotonic() + PATIENCE
         repeated = False
         while True:
-            try:
-                return http.post(path, json=body, headers=headers), repeated
-            except httpx.TransportError:
-                assert time.monotonic() < deadline, f"no answer from {path}"
-                repeated = True
-                self.leaving.wait(POLL)
+            with suppress(httpx.TransportError):
+                answer = http.post(self.server() + path, json=body, headers=headers)
+                if answer.status_code != 503:
+                    return answer, repeated
+            assert time.monotonic() < deadline, f"no answer from {path}"
+            repeated = True
+            self.leaving.wait(POLL)
 
     def _watch(self, lines: int) -> None:
         """Look at the answers for a while: until so many lines have come, if they come."""
@@ -190,7 +197,7 @@ class Session:
         url = f"http://127.0.0.1:{self.port}"
         seeds = [self.chance.getrandbits(64) for _ in range(CLIENTS)]
         self.clients = [
-            Client(url, self.log, random.Random(seed), name=f"c{number}") for number, seed in enumerate(seeds)
+            Client(lambda: url, self.log, random.Random(seed), name=f"c{number}") for number, seed in enumerate(seeds)
         ]
 
     def boot(self) -> Forked:
@@ -225,6 +232,10 @@ class Session:
         time.sleep(delay)  # not to wait for anything: this is the moment
         self.kills.append(time.monotonic())
         live.kill()
+
+    def interruptions(self, boot: int) -> list[tuple[float, float]]:
+        """When the server of a boot did not do its work, from when to when."""
+        return [(killed, killed) for killed in self.kills[boot - 1 : boot]]
 
     def settle(self) -> Forked:
         """Wait until the clients have left and no thread is busy; the server is still there."""

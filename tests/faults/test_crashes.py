@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.faults.crashing import PATIENCE, Session
-from tests.faults.verdict import judge
+from tests.faults.verdict import books_of, judge
 from tests.nursery import Nursery
 
 KILLS = 10
@@ -20,8 +20,9 @@ def kill_again_and_again(seed: int, folder: Path, nursery: Nursery) -> None:
             session.kill_once()
     live = session.settle()
     try:
-        with httpx.Client(base_url=live.url, timeout=PATIENCE) as http:
-            judge(session.clients, session.log.read(), session.kills, http, folder / "turnkeeper.db")
+        with httpx.Client(base_url=live.url, timeout=PATIENCE) as http, books_of(folder / "turnkeeper.db") as books:
+            lines = session.log.read()
+            judge(session.clients, lines, lambda path: http.get(path).json(), books, session.interruptions)
     except BaseException:
         print(f"seed {seed}, kill points: {session.points}")
         raise

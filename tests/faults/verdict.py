@@ -2,11 +2,16 @@
 
 import itertools
 import sqlite3
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tests.faults.crashing import Asked, Client, Line
+from turnkeeper.storage.stopping import CRASHED, LOST
 
 NODES = ("first", "left", "right", "then", "last")
 
@@ -16,6 +21,12 @@ MARGIN = 0.25
 The writer takes it along within 5 ms; the rest is what a busy machine needs.
 """
 
+SOON = 2.0
+"""Seconds within which an attempt stops that has lost its run, once it can know of it."""
+
+Interruptions = Callable[[int], list[tuple[float, float]]]
+"""When the process of a boot did not do its work: from when to when (`time.monotonic`)."""
+
 
 @dataclass(frozen=True)
 class Note:
@@ -24,6 +35,24 @@ class Note:
     event: str
     attempt: int
     detail: str | None
+    at: str
+
+    @property
+    def moment(self) -> float:
+        """When it was, by the clock of the nodes' log."""
+        return datetime.fromisoformat(self.at).timestamp() - time.time() + time.monotonic()
+
+
+class Books(Protocol):
+    """What the database says, asked for behind the servers' backs."""
+
+    def journal(self, thread_id: str) -> list[tuple[str, str, int, str | None, str]]:
+        """Of every move of the thread's runs: run, event, attempt, detail and when it was."""
+        ...
+
+    def check_at_rest(self) -> None:
+        """Raise if the database is damaged, or has anything left to do."""
+        ...
 
 
 @dataclass
@@ -39,8 +68,10 @@ class Thread:
     statuses: dict[str, str]
     journal: dict[str, list[Note]]
     lines: list[Line]
+    late: list[Line]
+    """What attempts told after they had lost their run to another worker."""
 
-    def check(self, kills: list[float]) -> None:
+    def check(self, interruptions: Interruptions) -> None:
         """Raise on the first thing that is not as promised."""
         assert self.status == "idle"
         assert self.shown == self.values
@@ -51,7 +82,8 @@ class Thread:
             self._check_attempts(run)
         self._check_state()
         self._check_order()
-        self._check_repetitions(kills)
+        self._check_repetitions(interruptions)
+        self._check_late(interruptions)
 
     def _check_end(self, run: Asked) -> None:
         """It ended, in a way somebody asked for."""
@@ -89,6 +121,8 @@ class Thread:
         boots: dict[int, int] = {}
         for line in mine:
             assert boots.setdefault(line.attempt, line.boot) == line.boot, f"attempt {line.attempt} of {run} lived on"
+        attempts = [line.attempt for line in mine]
+        assert attempts == sorted(attempts), f"two attempts of {run} were executed at once"
         started = {note.attempt for note in self.journal[run.run_id] if note.event == "started"}
         assert set(boots) <= started, f"{run}: {boots} but {started}"
         for note in self.journal[run.run_id]:
@@ -130,8 +164,10 @@ class Thread:
         seen = [run_id for run_id, _ in itertools.groupby(line.run_id for line in self.lines)]
         assert seen == sorted(set(seen), key=order.index), "runs were not executed one after another in order"
 
-    def _check_repetitions(self, kills: list[float]) -> None:
-        """A step is executed again only if its server was killed before its checkpoint could be on disk.
+    def _check_repetitions(self, interruptions: Interruptions) -> None:
+        """A step is executed again only if something happened to its server before its checkpoint could be on disk.
+
+        Who let go of a run, or lost it, had not reached the database for a while.
 
         With `durability` sync it is there before the next step begins; with async at most `MARGIN` later, which must
         also do on a busy machine. With exit nothing is there before the end.
@@ -143,8 +179,18 @@ class Thread:
                 if not later or durability[run_id] == "exit":
                     continue
                 assert durability[run_id] == "async", f"{step} ran again although the step after it had begun"
-                since = kills[line.boot - 1] - min(later)
-                assert since < MARGIN, f"{step} ran again; the step after it had begun {since:.3f} s before the kill"
+                lost = [note.moment for note in self.journal[run_id] if _is_release(note, line)]
+                known = [*interruptions(line.boot), *((moment - SOON, moment) for moment in lost)]
+                assert any(begin - MARGIN < min(later) < end + MARGIN for begin, end in known), (
+                    f"{step} ran again; the step after it had begun at {min(later):.3f}, interrupted was it at {known}"
+                )
+
+    def _check_late(self, interruptions: Interruptions) -> None:
+        """Who has lost its run stops: what it still does is for nothing."""
+        for line in self.late:
+            ends = [end for begin, end in interruptions(line.boot) if begin < line.at]
+            knows = max(*ends, *(note.moment for note in self.journal[line.run_id] if _is_loss(note, line)), 0.0)
+            assert line.at - knows < SOON, f"{line} {line.at - knows:.3f} s after it could know that the run was lost"
 
     def _stops(self, run: Asked) -> set[str]:
         """How the run was told to stop while it could be."""
@@ -171,37 +217,74 @@ def _follows(later: Line, earlier: Line) -> bool:
     return same and STAGE[later.step.rpartition(".")[2]] > STAGE[earlier.step.rpartition(".")[2]]
 
 
-def judge(clients: list[Client], lines: list[Line], kills: list[float], http: Any, database: Path) -> None:
-    """Check every thread. The server that `http` talks to is still up: journal and API are read side by side."""
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-    try:
-        assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
-        assert connection.execute("select * from ready").fetchall() == []
-        for client in clients:
-            thread = http.get(f"/threads/{client.thread_id}").json()
-            Thread(
-                client=client,
-                status=thread["status"],
-                shown=thread["values"],
-                values=http.get(f"/threads/{client.thread_id}/state").json()["values"],
-                statuses=_statuses(http, client.thread_id),
-                journal=_journal(connection, client.thread_id),
-                lines=[line for line in lines if line.thread_id == client.thread_id],
-            ).check(kills)
-    finally:
-        connection.close()
+def _is_loss(note: Note, line: Line) -> bool:
+    """Whether the attempt that told this line lost its run with that note."""
+    return (note.event, note.detail, note.attempt) == ("released", LOST, line.attempt)
 
 
-def _statuses(http: Any, thread_id: str) -> dict[str, str]:
-    found = http.get(f"/threads/{thread_id}/runs?limit=1000").json()
-    return {run["run_id"]: run["status"] for run in found}
+def _is_release(note: Note, line: Line) -> bool:
+    """Whether the attempt that told this line gave its run back with that note, or lost it to others."""
+    return (note.event, note.attempt) == ("released", line.attempt) and note.detail != CRASHED
 
 
-def _journal(connection: sqlite3.Connection, thread_id: str) -> dict[str, list[Note]]:
+def judge(
+    clients: Sequence[Client],
+    lines: Sequence[Line],
+    get: Callable[[str], Any],
+    books: Books,
+    interruptions: Interruptions,
+) -> None:
+    """Check every thread. `get` reads a path of the API of a server that is still up."""
+    books.check_at_rest()
+    for client in clients:
+        path = f"/threads/{client.thread_id}"
+        # Who is paused between looking at the clock and telling the time is heard late.
+        mine = sorted((line for line in lines if line.thread_id == client.thread_id), key=lambda line: line.at)
+        journal = _journal(books, client.thread_id)
+        late = [line for line in mine if _is_late(line, journal.get(line.run_id, []))]
+        thread = get(path)
+        Thread(
+            client=client,
+            status=thread["status"],
+            shown=thread["values"],
+            values=get(f"{path}/state")["values"],
+            statuses={run["run_id"]: run["status"] for run in get(f"{path}/runs?limit=1000")},
+            journal=journal,
+            lines=[line for line in mine if line not in late],
+            late=late,
+        ).check(interruptions)
+
+
+def _is_late(line: Line, notes: list[Note]) -> bool:
+    return any(_is_loss(note, line) and note.moment < line.at for note in notes)
+
+
+def _journal(books: Books, thread_id: str) -> dict[str, list[Note]]:
     found: dict[str, list[Note]] = {}
-    rows = connection.execute(
-        "select run_id, event, attempt, detail from journal where thread_id = ? order by seq", (thread_id,)
-    )
-    for run_id, event, attempt, detail in rows:
-        found.setdefault(run_id, []).append(Note(event, attempt, detail))
+    for run_id, event, attempt, detail, at in books.journal(thread_id):
+        found.setdefault(run_id, []).append(Note(event, attempt, detail, at))
     return found
+
+
+class SqliteBooks:
+    """Those of a server that is alone."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def journal(self, thread_id: str) -> list[tuple[str, str, int, str | None, str]]:
+        """See `Books`."""
+        statement = "select run_id, event, attempt, detail, at from journal where thread_id = ? order by seq"
+        return self._connection.execute(statement, (thread_id,)).fetchall()
+
+    def check_at_rest(self) -> None:
+        """See `Books`."""
+        assert self._connection.execute("pragma integrity_check").fetchall() == [("ok",)]
+        assert self._connection.execute("select * from ready").fetchall() == []
+
+
+@contextmanager
+def books_of(database: Path) -> Generator[SqliteBooks]:
+    """Read a database while a server is at work on it."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        yield SqliteBooks(connection)
