@@ -4,7 +4,7 @@ import asyncio
 import random
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -172,6 +172,30 @@ async def test_the_run_of_a_silent_worker_is_taken_up_by_another(kits: list[Kit]
     with pytest.raises(Fenced):
         await one.storage.runs.finish(claimed.run_id, claimed.attempt, DONE)
     assert (await other.storage.runs.finish(again.run_id, again.attempt, DONE)).status == "success"
+
+
+async def test_a_server_that_stands_still_in_a_transaction_does_not_keep_its_runs(
+    kits: list[Kit], postgres: Postgres
+) -> None:
+    claimed = await kits[0].running(await kits[0].thread())
+    other = PostgresStorage(postgres.uri, kits[1].clock, lease=0.2)
+    other.open()
+    with psycopg.connect(postgres.uri, application_name="turnkeeper") as standing:
+        standing.pgconn.enter_pipeline_mode()
+        standing.pgconn.send_query_params(b"begin", None)
+        standing.pgconn.send_query_params(b"select from threads for update", None)
+        standing.pgconn.send_flush_request()  # and never what would let the database go on
+        standing.pgconn.flush()
+        with psycopg.connect(postgres.uri, autocommit=True) as watching:
+            while watching.execute("select from threads for update skip locked").fetchall():
+                pass
+        kits[1].clock.now += 11
+        while not await other.leases.expire():
+            pass
+        with suppress(psycopg.Error):
+            standing.close()
+    other.close()
+    assert (await kits[1].claim()).run_id == claimed.run_id
 
 
 async def test_a_checkpoint_under_way_is_written_before_its_run_is_taken_away(kits: list[Kit], connection: Any) -> None:

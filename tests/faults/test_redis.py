@@ -28,6 +28,7 @@ from tests.conformance.redis_kit import RedisServer, Road
 from turnkeeper.contracts import EventStore, Feed, Frame, Subscription, Told
 from turnkeeper.storage.sqlite.storage import SqliteStorage
 from turnkeeper.stream import attached, shared, tapes
+from turnkeeper.stream.attached import AttachedSubscription
 from turnkeeper.stream.redis import bus, link, reader, writer
 from turnkeeper.stream.redis.bus import Bus
 from turnkeeper.stream.redis.signals import RedisSignals
@@ -300,6 +301,24 @@ async def test_servers_start_and_tell_without_redis_and_heal_when_it_comes(
     servers.there.end(end(), durable=True)
 
     assert numbers(await heard_at_last(servers, fresh, 5)) == [0, 1, 2, 3]
+    await servers.stop()
+
+
+async def test_a_stream_begun_while_redis_was_away_does_not_end_as_if_it_had_told_everything(
+    store: EventStore, redis_server: RedisServer
+) -> None:
+    redis_server.stop()
+    servers = TwoOnRedis(store, redis_server.uri, f"{uuid7()}:")
+    await servers.start()
+    listener = await listen(servers)
+    redis_server.start()
+    await up(servers)
+    await become(lambda: cast("AttachedSubscription", listener).attached)
+    servers.there.append(told(0))
+    servers.there.end(end())
+
+    assert numbers(await some_of(listener, 2)) in ([], [0])
+    assert (listener.closed, listener.ended) == (True, None)
     await servers.stop()
 
 

@@ -25,24 +25,30 @@ class AttachedSubscription(LocalSubscription):
         frames: bool,
         since: int,
         protocol: bool = False,
+        resumed: bool = False,
         is_up: Callable[[], bool],
     ) -> None:
-        """`is_up` tells whether other processes can be heard."""
+        """`resumed`: it begins with what is stored. `is_up` tells whether other processes can be heard."""
         super().__init__(
             lambda gone: leave(cast("AttachedSubscription", gone)), frames=frames, since=since, protocol=protocol
         )
         self.thread_id = thread_id
         self._is_up = is_up
+        self._resumed = resumed
         self.released = False
         """Whether it has left for good; it may be closed several times."""
         self._cut = 0
         self._attached = asyncio.Event()
         self._offline = False
+        self._unheard = False
+        """Whether runs may have told something while nobody knew that it listens."""
 
     @property
     def ended(self) -> Ended | None:
         """See the contract."""
-        return None if self.frames and not self._attached.is_set() else super().ended
+        if self._unheard or (self.frames and not self._attached.is_set()):
+            return None
+        return super().ended
 
     @property
     def attached(self) -> bool:
@@ -58,6 +64,7 @@ class AttachedSubscription(LocalSubscription):
         """See the contract. Who cannot be reached is not waited for: what is known there is looked for later."""
         if self._is_up():
             await self._attached_within(ANSWER)
+        self._unheard = self.frames and not self._resumed and not self._attached.is_set()
 
     async def batch(self, timeout: float) -> list[Frame]:
         """See the contract."""
@@ -68,9 +75,16 @@ class AttachedSubscription(LocalSubscription):
             if not self._attached.is_set():
                 return []
         frames = await super().batch(max(0.0, until - asyncio.get_running_loop().time()))
-        if self._offline and self._replay is None and self._end is None:
+        if self._replay is None and self._breaks_off:
             self.close()
         return frames
+
+    @property
+    def _breaks_off(self) -> bool:
+        """Whether what it has heard may not be all: who reads has to come back, when all that is known is stored."""
+        if self._offline:
+            return self._end is None
+        return self._unheard and self._end is not None
 
     def attach(self, cut: int, *, replay: Replay | None = None, recent: Sequence[Frame] = ()) -> None:
         """Begin with `recent` or a replay, both up to `cut`, and go on with what was told after it."""

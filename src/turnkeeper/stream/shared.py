@@ -92,8 +92,10 @@ class SharedEventLog:
             self._listeners.leave_run(run_id, gone)
             self._release(gone, topics)
 
-        since, is_up = self._way.moment(), self._is_up
-        subscription = AttachedSubscription(leave, thread_id, frames=frames, since=since, is_up=is_up)
+        since, resumed = self._way.moment(), after is not None
+        subscription = AttachedSubscription(
+            leave, thread_id, frames=frames, since=since, resumed=resumed, is_up=self._is_up
+        )
         self._listeners.join_run(run_id, subscription)
         self._attach(subscription, Feed(thread_id, run_id), topics, after)
         return subscription

@@ -28,6 +28,9 @@ log = structlog.get_logger()
 T = TypeVar("T")
 Job = Callable[[Connection], T]
 
+NAME = "turnkeeper"
+"""What our connections are called where the database lists them."""
+
 PATIENCE = 10.0
 """Seconds to wait for the database: to answer at the start, for a free connection, for a lock."""
 
@@ -51,7 +54,12 @@ class Database:
         given up.
         """
         self._uri = uri
-        settings = {"autocommit": True, "prepare_threshold": 1, "connect_timeout": int(PATIENCE)}
+        settings = {
+            "application_name": NAME,
+            "autocommit": True,
+            "prepare_threshold": 1,
+            "connect_timeout": int(PATIENCE),
+        }
         self.pool = Pool(
             uri,
             connection_class=Link,

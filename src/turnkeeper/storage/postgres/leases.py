@@ -8,7 +8,7 @@ from psycopg import Connection
 from turnkeeper.lifecycle import CancelAction
 from turnkeeper.storage.postgres import endings
 from turnkeeper.storage.postgres.clock import SharedClock
-from turnkeeper.storage.postgres.database import Database
+from turnkeeper.storage.postgres.database import NAME, Database
 from turnkeeper.storage.postgres.statements import load
 from turnkeeper.storage.stopping import LOST, Active
 from turnkeeper.types import Clock, Held, timestamp, uuid7
@@ -61,6 +61,8 @@ class PostgresLeases:
     async def expire(self) -> int:
         """See the contract."""
         now, taken = self._clock(), 0
+        standing = {"name": NAME, "longest": self._lease.seconds}
+        await self._database.run(lambda connection: connection.execute(SQL.end_standing, standing))
         while True:
             last = await self._database.transact(lambda connection: _expire(connection, now))
             taken += last

@@ -334,6 +334,15 @@ with alive as (
 )
 select run_id, attempt, cancel_action from runs where worker_id = :worker_id and status = 'running';
 
+-- name: end_standing
+-- Differs: only here. End transactions of servers that stand still in the middle of one (paused, or cut off): the locks they hold
+-- keep their runs from being taken up. Not all of these are `idle in transaction`, for which there is a timeout: a server may
+-- have sent a part of what it sends at once.
+select pg_terminate_backend(pid)
+from pg_stat_activity
+where datname = current_database() and application_name = :name and wait_event = 'ClientRead'
+  and xact_start < clock_timestamp() - make_interval(secs => :longest);
+
 -- name: lock_threads_expired
 -- Differs: only here. Lock threads whose running run belongs to a worker that has not been heard of for too long, but those
 -- somebody else is busy with.
