@@ -182,7 +182,7 @@ async def test_no_more_runs_of_a_key_are_executed_than_its_limit(limited: Open) 
     assert len(taken) == 2 + 3 + 5
     assert set(free) < {claimed.run_id for claimed in taken}
     assert await claim_all(kit) == []
-    assert (await kit.storage.runs.waiting()) == (0, 8 + 7)
+    assert (await kit.storage.runs.waiting())[:2] == (0, 8 + 7)
 
 
 async def test_a_key_without_a_limit_has_none(kit: Kit) -> None:
@@ -253,11 +253,11 @@ async def test_a_thread_whose_next_run_has_another_key_lets_go_of_the_slot(limit
     await kit.admit(thread_id, queueing=Queueing(concurrency_key="other"))
     [waiting, behind] = await ids(kit, [stateless(kit, KEYED), stateless(kit, Queueing(concurrency_key="other"))])
 
-    assert await kit.storage.runs.waiting() == (2, 1)
+    assert (await kit.storage.runs.waiting())[:2] == (2, 1)
     kit.clock.now += 60  # the delayed run comes first in its thread, and there is no slot for it
 
     assert {claimed.run_id for claimed in await claim_all(kit)} == {waiting, behind}
-    assert await kit.storage.runs.waiting() == (0, 1)
+    assert (await kit.storage.runs.waiting())[:2] == (0, 1)
 
 
 async def test_tenants_take_turns_at_a_slot(limited: Open) -> None:
@@ -441,4 +441,4 @@ async def test_no_slot_is_lost_whatever_happens_at_once(limited: Open) -> None:
         await finish_all(kits[0], taken)
 
     assert {(await kits[0].storage.threads.get(thread_id)).status for thread_id in threads} == {"idle"}
-    assert await kits[0].storage.runs.waiting() == (0, 0)
+    assert await kits[0].storage.runs.waiting() == (0, 0, 0)

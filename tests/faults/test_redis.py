@@ -5,9 +5,10 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
+from redis.asyncio.connection import AbstractConnection
 
 from tests.conformance.event_logs import (
     FOREVER,
@@ -302,6 +303,24 @@ async def test_servers_start_and_tell_without_redis_and_heal_when_it_comes(
 
     assert numbers(await heard_at_last(servers, fresh, 5)) == [0, 1, 2, 3]
     await servers.stop()
+
+
+async def test_a_connection_that_closes_while_it_is_written_to_does_not_silence_a_server(
+    servers: TwoOnRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = AbstractConnection.send_packed_command
+    closed = iter([True])
+
+    async def sent(connection: AbstractConnection, *command: Any, **options: Any) -> None:
+        if next(closed, False):
+            raise RuntimeError("unable to perform operation; the handler is closed")  # as uvloop says it
+        await send(connection, *command, **options)
+
+    listener = await listen(servers)
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", sent)
+    servers.there.append(told(0))
+    servers.there.end(end())
+    assert await all_of(listener) == [0]
 
 
 async def test_a_stream_begun_while_redis_was_away_does_not_end_as_if_it_had_told_everything(

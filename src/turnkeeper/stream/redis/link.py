@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any, NamedTuple, cast
 
@@ -10,6 +11,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import RedisError
 
 from turnkeeper.contracts import Feed
@@ -92,7 +94,8 @@ class Link:
         deadline = 0 if self._ahead is None else self.now() + int(ANSWER * 1_000_000)
         head = [self.prefix, deadline, self.newest, batch, GOING, self._retention, LONGEST]
         keys = [f"{self.prefix}clock", f"{self.prefix}batch:{self._process}"]
-        done, now, *rest = await self._append(keys, [*head, *(part for item in items for part in item)])
+        with _translated():
+            done, now, *rest = await self._append(keys, [*head, *(part for item in items for part in item)])
         self._ahead = now - time.monotonic() * 1_000_000
         if not done:
             raise LateError("Redis came to it too late.")
@@ -107,20 +110,31 @@ class Link:
         """
         begin, dialect = min(max(after, 0), LARGEST), str(int(feed.protocol)) if frames else ""
         args = [self.prefix, self.newest, feed.thread_id, begin, dialect, feed.run_id or ""]
-        now, cut, entries, ended = await self._look([f"{self.prefix}clock"], args)
+        with _translated():
+            now, cut, entries, ended = await self._look([f"{self.prefix}clock"], args)
         self._ahead = now - time.monotonic() * 1_000_000
         self.newest = max(self.newest, cut)
         return Seen(cut, entries, ended)
 
     async def listeners(self, channels: Sequence[str]) -> list[int]:
         """How many processes listen to each channel."""
-        found = await self._redis.pubsub_numsub(*(self.prefix + each for each in channels))
+        with _translated():
+            found = await self._redis.pubsub_numsub(*(self.prefix + each for each in channels))
         return [count for _, count in found]
 
     async def close(self) -> None:
         """Let go of all connections."""
         await self._redis.aclose()
         await self._pool.disconnect()
+
+
+@contextmanager
+def _translated() -> Generator[None]:
+    """The event loop's own error for a connection that was closed a moment ago, which the driver lets through."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise LostError(str(error)) from error
 
 
 def _script(name: str) -> str:
