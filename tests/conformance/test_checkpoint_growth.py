@@ -254,6 +254,6 @@ class ListEdits(RuleBasedStateMachine):
 
 
 ListEdits.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 test_whatever_is_done_to_a_list_it_reads_back_as_it_was_put = ListEdits.TestCase
