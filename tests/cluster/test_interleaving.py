@@ -87,7 +87,7 @@ def run_machine_on(cluster: Cluster, examples: int, monkeypatch: pytest.MonkeyPa
 def test_whatever_clients_do_at_several_servers_turns_are_kept_and_nothing_is_lost(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_machine_on(cluster, 30, monkeypatch, derandomize=True)
+    run_machine_on(cluster, 20, monkeypatch, derandomize=True)
 
 
 @pytest.mark.long

@@ -39,7 +39,7 @@ def play(cluster: Cluster, seed: int, faults: int) -> None:
 
 @rounds(0, 10)
 def test_a_busy_cluster_keeps_its_promises_whatever_happens_to_it(cluster: Cluster, seed: int) -> None:
-    play(cluster, seed, 3)
+    play(cluster, seed, 2)
 
 
 @pytest.mark.parametrize("cluster", BUSES[:1], indirect=True)

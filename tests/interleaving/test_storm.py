@@ -25,6 +25,12 @@ THREADS, INPUTS = 50, 20
 pytestmark = pytest.mark.timeout(120)
 
 
+@pytest.fixture
+def fewer_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other storms have shown with fifty."""
+    monkeypatch.setitem(globals(), "THREADS", 20)
+
+
 def some_seeds(first: int, *others: int) -> pytest.MarkDecorator:
     """One in every run of the tests, the others when there is time."""
     return pytest.mark.parametrize("seed", [first, *(pytest.param(seed, marks=pytest.mark.long) for seed in others)])
@@ -116,11 +122,13 @@ async def test_in_a_storm_of_interrupts_all_that_was_typed_is_in_the_state_once_
         assert (await check(line))["said"] == [said.tag for said in line.accepted]
 
 
+@pytest.mark.usefixtures("fewer_people")
 async def test_what_was_typed_is_kept_whenever_checkpoints_are_written(http: Http, server: Live) -> None:
     for line in await storm(http, server, 5, ("interrupt", "enqueue"), durability=["sync", "exit"]):
         assert (await check(line))["said"] == [said.tag for said in line.accepted]
 
 
+@pytest.mark.usefixtures("fewer_people")
 async def test_in_a_storm_of_messages_every_one_is_in_the_chat_once_and_in_order(http: Http, server: Live) -> None:
     for line in await storm(http, server, 6, ("interrupt", "enqueue"), graph="chat"):
         messages = (await check(line, "chat"))["messages"]
@@ -130,6 +138,7 @@ async def test_in_a_storm_of_messages_every_one_is_in_the_chat_once_and_in_order
         assert messages[-1]["content"] == f"re {line.accepted[-1].tag}"
 
 
+@pytest.mark.usefixtures("fewer_people")
 async def test_with_drop_only_inputs_whose_run_never_began_are_left_out(http: Http, server: Live) -> None:
     for line in await storm(http, server, 7, ("interrupt",), superseded_input="drop"):
         begun = set(line.begun())
@@ -137,6 +146,7 @@ async def test_with_drop_only_inputs_whose_run_never_began_are_left_out(http: Ht
         assert {said.tag for said in line.accepted if said.run_id in begun} <= set(values["said"])
 
 
+@pytest.mark.usefixtures("fewer_people")
 async def test_in_a_storm_of_rollbacks_only_the_last_input_and_finished_ones_are_left(http: Http, server: Live) -> None:
     for line in await storm(http, server, 8, ("rollback",)):
         values, lost = await check(line), await gone(line)
