@@ -15,6 +15,9 @@ from turnkeeper.types import Clock
 
 PREFIX = "turnkeeper:"
 
+CANCELLED_WITHIN = 0.1
+"""Seconds after which a task that was cancelled is cancelled again."""
+
 Settled = Callable[[Sequence[Frame], Sequence[str]], None]
 
 
@@ -71,9 +74,11 @@ class Bus:
     async def stop(self) -> None:
         """Tell what waits, if that takes no longer than a second, and let go of all connections."""
         await self.writer.flush(ANSWER)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left = set(self._tasks)
+        while left:  # not once: the driver's waits for the socket may swallow a cancellation
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=CANCELLED_WITHIN)
         await self.link.close()
 
     def _settle(self, frames: Sequence[Frame], runs: Sequence[str]) -> None:
