@@ -3,9 +3,13 @@
 Such a folder's conftest says with `app` what is served, and with `server` which one all its tests share.
 """
 
+import asyncio
+import functools
+import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langgraph_sdk.client import LangGraphClient
@@ -59,6 +63,23 @@ async def thread(client: LangGraphClient) -> str:
 @pytest.fixture
 def talk(client: LangGraphClient, gates: Gates, thread: str) -> Talk:
     return Talk(client, gates, thread)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    """End a test that waits for ever from within: one that is torn out of the loop takes all after it along."""
+    test = pyfuncitem.obj
+    marker = pyfuncitem.get_closest_marker("timeout")
+    limit = float(marker.args[0] if marker else pyfuncitem.config.getini("timeout"))
+
+    @functools.wraps(test)
+    async def limited(**arguments: Any) -> None:
+        async with asyncio.timeout(limit * 0.9):
+            await test(**arguments)
+
+    if inspect.iscoroutinefunction(test) and not hasattr(test, "hypothesis"):
+        pyfuncitem.obj = limited
+    return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

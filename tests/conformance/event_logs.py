@@ -185,8 +185,9 @@ async def follow(servers: Servers, *, protocol: bool = False, after: int | None 
 async def frames_of(listener: Subscription) -> list[Frame]:
     """Everything a listener hears until the end of its run."""
     heard: list[Frame] = []
-    while listener.ended is None and not listener.closed:
-        heard += await listener.batch(FOREVER)
+    async with asyncio.timeout(4 * FOREVER):
+        while listener.ended is None and not listener.closed:
+            heard += await listener.batch(FOREVER)
     return heard
 
 
@@ -202,8 +203,9 @@ async def all_of(listener: Subscription) -> list[int]:
 async def some_of(listener: Subscription, count: int) -> list[Frame]:
     """The next frames, at least so many."""
     heard: list[Frame] = []
-    while len(heard) < count and not listener.closed:
-        heard += await listener.batch(FOREVER)
+    async with asyncio.timeout(4 * FOREVER):
+        while len(heard) < count and not listener.closed:
+            heard += await listener.batch(FOREVER)
     return heard
 
 

@@ -341,6 +341,21 @@ async def test_a_stream_begun_while_redis_was_away_does_not_end_as_if_it_had_tol
     await servers.stop()
 
 
+async def test_a_stream_that_gave_redis_up_breaks_off_when_its_run_is_found_to_have_ended(
+    store: EventStore, redis_server: RedisServer
+) -> None:
+    redis_server.stop()
+    servers = TwoOnRedis(store, redis_server.uri, f"{uuid7()}:")
+    await servers.start()
+    listener = cast("AttachedSubscription", await listen(servers))
+    await become(lambda: listener.attached)
+    listener.finish(end())  # as found in the database
+
+    assert numbers(await some_of(listener, 1)) == []
+    assert (listener.closed, listener.ended) == (True, None)
+    await servers.stop()
+
+
 async def test_without_redis_a_stream_tells_what_is_stored_and_breaks_off(
     servers: TwoOnRedis, redis_server: RedisServer
 ) -> None:

@@ -82,9 +82,9 @@ class AttachedSubscription(LocalSubscription):
     @property
     def _breaks_off(self) -> bool:
         """Whether what it has heard may not be all: who reads has to come back, when all that is known is stored."""
-        if self._offline:
-            return self._end is None
-        return self._unheard and self._end is not None
+        if self._end is None:
+            return self._offline
+        return self._unheard
 
     def attach(self, cut: int, *, replay: Replay | None = None, recent: Sequence[Frame] = ()) -> None:
         """Begin with `recent` or a replay, both up to `cut`, and go on with what was told after it."""
