@@ -283,6 +283,7 @@ async def test_a_server_that_stands_still_holds_up_the_others_for_a_while_only(
 @contextmanager
 def newer(connection: Connection, oldest: int) -> Generator[None]:
     """A newer server has been here."""
+    migrations.migrate(connection)
     connection.execute("insert into turnkeeper_schema (version, oldest) values (1000, %s)", [oldest])
     try:
         yield

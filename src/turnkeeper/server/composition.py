@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 
 from turnkeeper.config import Settings
+from turnkeeper.errors import Unavailable
 from turnkeeper.graphs.loader import Graphs
 from turnkeeper.graphs.loop import LoopThread
 from turnkeeper.http.app import Services, build
@@ -30,6 +31,9 @@ from turnkeeper.worker.loop import Worker
 
 SPARE = 1.0
 """Seconds the worker gets to put its runs back into the queue, once it has waited for them long enough."""
+
+ATTEMPTS = 3
+"""How often what needs the database at the start is tried: it may have been restarted since it was opened."""
 
 
 class Server:
@@ -90,8 +94,8 @@ class Server:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncGenerator[None]:
-        await self._events.start()
-        await self._services.assistants.ensure_system()
+        await _patiently(self._events.start)
+        await _patiently(self._services.assistants.ensure_system)
         self._state_loop.start()
         looking = asyncio.create_task(self._lookout.serve())
         holding = asyncio.create_task(self._worker.hold())  # with role "api", too: it also keeps the clock right
@@ -136,3 +140,14 @@ class Server:
     def close(self) -> None:
         """Close the storage once nothing uses it any more."""
         self._storage.close()
+
+
+async def _patiently(begin: Callable[[], Awaitable[object]]) -> None:
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            await begin()
+        except Unavailable:
+            if not left:
+                raise
+        else:
+            return

@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 import psycopg
 import structlog
 from psycopg import Connection
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg_pool import PoolClosed, PoolTimeout
 
-from turnkeeper.errors import ConfigError, Invalid, Unavailable
+from turnkeeper.errors import Invalid, Unavailable
 from turnkeeper.storage.postgres import migrations
 from turnkeeper.storage.postgres.connections import Link, Pool, configure, transaction
+from turnkeeper.storage.postgres.opening import PATIENCE, first_line, patiently
 
 log = structlog.get_logger()
 
@@ -30,9 +30,6 @@ Job = Callable[[Connection], T]
 
 NAME = "turnkeeper"
 """What our connections are called where the database lists them."""
-
-PATIENCE = 10.0
-"""Seconds to wait for the database: to answer at the start, for a free connection, for a lock."""
 
 GIVE_UP = 2.0
 """Seconds after which the pool gives up to connect, until somebody asks for a connection: it pauses ever longer."""
@@ -74,18 +71,18 @@ class Database:
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="turnkeeper-postgres")
         self._closed = False
 
-    def open(self) -> None:
-        """Connect and migrate. Raises `ConfigError` when that cannot be done, or the schema is too new."""
-        try:
-            with psycopg.connect(self._uri, autocommit=True, connect_timeout=int(PATIENCE)) as connection:
-                migrations.migrate(connection)
-        except psycopg.Error as error:
-            raise ConfigError(
-                f"the database {_told(self._uri)} cannot be used",
-                cause=_first_line(error),
-                fix="check that it runs, and that its address and password are right",
-            ) from error
+    def open(self, begin: Callable[[], None] = lambda: None) -> None:
+        """Connect, migrate and `begin`, once the database is ready.
+
+        Raises `ConfigError` when that cannot be done within `PATIENCE`, or the schema is too new.
+        """
+        patiently(self._uri, lambda: self._open(begin))
+
+    def _open(self, begin: Callable[[], None]) -> None:
+        with psycopg.connect(self._uri, autocommit=True, connect_timeout=int(PATIENCE)) as connection:
+            migrations.migrate(connection)
         self.pool.open()
+        begin()
 
     def close(self) -> None:
         """Let everything under way finish, then hang up."""
@@ -192,19 +189,6 @@ def translated() -> Generator[None]:
     try:
         yield
     except psycopg.DataError as error:
-        raise Invalid(f"The database cannot store this: {_first_line(error)}") from error
+        raise Invalid(f"The database cannot store this: {first_line(error)}") from error
     except (psycopg.OperationalError, PoolTimeout, PoolClosed) as error:
-        raise Unavailable(f"The database did not take the write: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
-
-
-def _told(uri: str) -> str:
-    """The address without the password."""
-    try:
-        parts = conninfo_to_dict(uri)
-    except psycopg.Error:
-        return "PostgreSQL"
-    return f"{parts.get('dbname', '')} on {parts.get('host', 'this machine')}".strip()
+        raise Unavailable(f"The database did not take the write: {first_line(error)}") from error

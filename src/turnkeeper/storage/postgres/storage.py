@@ -69,7 +69,9 @@ class PostgresStorage:
 
     def open(self) -> None:
         """See the contract."""
-        self._database.open()
+        self._database.open(self._begin)
+
+    def _begin(self) -> None:
         self._database.call(in_transaction(lambda connection: slots.limit(connection, self._limits)))
         if isinstance(self.clock, SharedClock):
             self._database.call(self.clock.adjust)
