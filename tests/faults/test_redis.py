@@ -323,6 +323,35 @@ async def test_a_connection_that_closes_while_it_is_written_to_does_not_silence_
     assert await all_of(listener) == [0]
 
 
+async def test_a_server_stops_while_others_talk_though_the_driver_swallows_that_it_is_cancelled(
+    servers: TwoOnRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = AbstractConnection.read_response
+
+    async def swallowing(connection: AbstractConnection, *asked: Any, **options: Any) -> Any:
+        reading = asyncio.create_task(read(connection, *asked, **options))
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            return await reading
+
+    async def talk() -> None:
+        while True:
+            await asyncio.sleep(0.05)
+            servers.teller.bus.say("talk", b"")
+
+    heard = asyncio.Event()
+    servers.bus.hear("talk", lambda _: heard.set())
+    await servers.bus.reader.opened(["talk"])
+    monkeypatch.setattr(AbstractConnection, "read_response", swallowing)
+    talking = asyncio.create_task(servers.teller.run(talk()))
+    await heard.wait()
+    async with asyncio.timeout(FOREVER):
+        await servers.log.stop()
+    monkeypatch.undo()
+    talking.cancel()
+
+
 async def test_a_stream_begun_while_redis_was_away_does_not_end_as_if_it_had_told_everything(
     store: EventStore, redis_server: RedisServer
 ) -> None:

@@ -74,6 +74,7 @@ class Bus:
     async def stop(self) -> None:
         """Tell what waits, if that takes no longer than a second, and let go of all connections."""
         await self.writer.flush(ANSWER)
+        self.reader.end()
         left = set(self._tasks)
         while left:  # not once: the driver's waits for the socket may swallow a cancellation
             for task in left:

@@ -51,6 +51,7 @@ class Reader:
         self._channels: dict[str, _Channel] = {}
         self._commands: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
         self._connected = False
+        self._over = False
         self.up = asyncio.Event()
         self.losses = 0
         """How often something may have been missed."""
@@ -91,6 +92,10 @@ class Reader:
                 await connection.disconnect(nowait=True)
             await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - processes shall not come all at once
 
+    def end(self) -> None:
+        """Listen no longer than to the next message, should the driver swallow the cancellation of `run`."""
+        self._over = True
+
     async def _listen(self, connection: AbstractConnection) -> None:
         await connection.connect()
         self._commands = asyncio.Queue()
@@ -110,7 +115,7 @@ class Reader:
 
     async def _receive(self, connection: AbstractConnection) -> None:
         asked = True
-        while True:
+        while not self._over:
             said = cast("object", await connection.read_response(timeout=PULSE))
             if said is not None:
                 asked = False
