@@ -152,6 +152,7 @@ def main() -> None:
 
 def serve(order: dict[str, Any]) -> NoReturn:
     """The child: what `turnkeeper serve` does in a process of its own."""
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # until it has begun it has nothing to end
     from turnkeeper.cli import main as turnkeeper
 
     folder, config = Path(order["folder"]), Path(order["config"])
