@@ -1,6 +1,7 @@
 """Streams and waits at a server that knows nothing of the run."""
 
 import asyncio
+import contextlib
 import json
 import time
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.cluster.conftest import NewTalk
+from tests.cluster.conftest import NewTalk, on_redis
 from tests.cluster.kit import Cluster, Member
 from tests.cluster.talk import Talk
 from tests.wire.live import DEADLINE
@@ -97,3 +98,40 @@ async def test_whoever_waits_for_a_run_whose_worker_died_before_it_told_of_the_e
     took = time.monotonic() - killed
     print(f"answered {took:.3f} s after the worker's death")
     assert took < 5.0, f"{took:.3f} s"
+
+
+@on_redis
+async def test_whoever_listens_to_a_thread_hears_of_an_end_that_its_worker_did_not_live_to_tell(
+    talk: Talk, cluster: Cluster
+) -> None:
+    here = cluster.servers[1]
+    talk.hold("A.n3")
+    thread, channels = f"{here.url}{talk.path}/stream", {"channels": ["lifecycle"]}
+    async with (
+        talk.http.stream("GET", thread, params={"stream_modes": "run_modes"}) as runs,
+        talk.http.stream("POST", f"{thread}/events", json=channels) as events,
+    ):
+        listening = [
+            asyncio.create_task(_until(runs, '"run_done"')),
+            asyncio.create_task(_until(events, '"completed"')),
+        ]
+        run = await talk.say(here, "A")
+        worker = await talk.executor("A.n3")
+        assert worker.redis is not None
+        worker.redis.hold()
+        talk.let("A.n3")
+        query = "select 1 from runs where run_id = %(run)s and status = 'success'"
+        await asyncio.to_thread(cluster.until, query, run=run)
+        cluster.kill(worker)
+        worker.redis.go_on()
+        assert await asyncio.wait_for(asyncio.gather(*listening), DEADLINE) == [1, 1]
+
+
+async def _until(answer: httpx.Response, word: str) -> int:
+    """Hear of one end; how often it was told, also a moment later."""
+    times, lines = 0, answer.aiter_lines()
+    with contextlib.suppress(TimeoutError):
+        while True:
+            line = await asyncio.wait_for(anext(lines), 2.5 if times else None)
+            times += word in line
+    return times

@@ -25,6 +25,7 @@ class Feed:
 
     since = NOW
     ended = None
+    going = None
 
     def __init__(self, *batches: list[Frame]) -> None:
         self._batches = list(batches)

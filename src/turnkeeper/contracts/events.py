@@ -110,8 +110,13 @@ class Subscription(Protocol):
         """
         ...
 
+    @property
+    def going(self) -> str | None:
+        """For a thread: the run whose events came last and whose end did not, but may have been missed."""
+        ...
+
     def finish(self, ended: Ended) -> None:
-        """Say that the run has ended, which the listener came too late to hear."""
+        """Say that the run, for a thread the one that is `going`, has ended, which the listener did not hear."""
         ...
 
     def close(self) -> None:

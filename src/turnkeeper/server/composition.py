@@ -78,8 +78,14 @@ class Server:
         threads = ThreadService(self._storage, runs, states)
         schemas = SchemaService(self._storage, self._graphs, self._storage.items, self._state_loop)
         lookup = Threads(self._storage)
-        protocol = ProtocolService(lookup, ThreadEvents(self._events, lookup), runs, states, schemas)
-        return Services(assistants, threads, states, runs, TimelineService(self._storage), schemas, protocol)
+        protocol = ProtocolService(lookup, ThreadEvents(runs, lookup), runs, states, schemas)
+        return Services(assistants, threads, states, runs, crons, TimelineService(self._storage), schemas, protocol)
+
+    def _build_crons(self, assistants: AssistantService, admitting: Admitting, runs: RunService) -> CronService:
+        changed = asyncio.Event()
+        firing = Firing(self._storage, admitting, runs, self._signals)
+        self._timetable = Timetable(firing, changed, self._storage.clock)
+        return CronService(self._storage, assistants, admitting, changed)
 
     def app(self) -> Starlette:
         """The ASGI application; the worker lives as long as its lifespan."""

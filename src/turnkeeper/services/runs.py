@@ -96,9 +96,11 @@ class RunService:
         subscription.close()
         return ended
 
-    def follow(self, thread_id: str, *, protocol: bool, after: int | None) -> Subscription:
+    def follow(self, thread_id: str, *, protocol: bool, after: int | None = None) -> Subscription:
         """Listen to all runs of a thread, which need not exist yet."""
-        return self._events.follow(thread_id, protocol=protocol, after=after)
+        subscription = self._events.follow(thread_id, protocol=protocol, after=after)
+        self._lookout.follow(subscription, thread_id)
+        return subscription
 
     async def _end(self, thread_id: str, run_id: str, *, remembered: bool) -> Ended | None:
         """A run's end; that of one that is gone, without its values, may be `remembered`. Raises `NotFound`."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from turnkeeper.contracts import RUN_DONE, Told
+from turnkeeper.contracts import RUN_DONE, Frame, Told
 from turnkeeper.lifecycle import RunStatus
 from turnkeeper.types import EMPTY, Ended
 
@@ -23,6 +23,16 @@ def end_told(ended: Ended, *, durable: bool, protocol: bool) -> tuple[Told, Told
         Told(ended.thread_id, ended.run_id, RUN_DONE, done, durable=durable),
         Told(ended.thread_id, ended.run_id, "lifecycle", _lifecycle(ended), protocol=True, durable=protocol),
     )
+
+
+def is_end(frame: Frame) -> bool:
+    """Whether a frame says that its run has ended."""
+    if frame.event == RUN_DONE:
+        return True
+    if frame.event != "lifecycle" or frame.namespace:
+        return False
+    said: dict[str, Any] = msgspec.json.decode(frame.data)
+    return said.get("event") in PROTOCOL_WORDS.values()
 
 
 def _lifecycle(ended: Ended) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from turnkeeper.contracts import EventStore, Feed, Frame, Told
 from turnkeeper.stream.attached import AttachedSubscription
 from turnkeeper.stream.ends import end_told
+from turnkeeper.stream.follower import Follower
 from turnkeeper.stream.interest import Interest
 from turnkeeper.stream.listeners import Listeners
 from turnkeeper.stream.local import End, Gone
@@ -100,7 +101,7 @@ class SharedEventLog:
         self._attach(subscription, Feed(thread_id, run_id), topics, after)
         return subscription
 
-    def follow(self, thread_id: str, *, protocol: bool, after: int | None = None) -> AttachedSubscription:
+    def follow(self, thread_id: str, *, protocol: bool, after: int | None = None) -> Follower:
         """See the contract."""
         topics = [Topic(thread_id, protocol)]
 
@@ -109,7 +110,7 @@ class SharedEventLog:
             self._release(gone, topics)
 
         since, is_up = self._way.moment(), self._is_up
-        subscription = AttachedSubscription(leave, thread_id, frames=True, since=since, protocol=protocol, is_up=is_up)
+        subscription = Follower(leave, thread_id, since=since, protocol=protocol, is_up=is_up)
         self._listeners.join_thread(thread_id, subscription)
         self._attach(subscription, Feed(thread_id, protocol=protocol), topics, after)
         return subscription

@@ -43,6 +43,11 @@ class LocalSubscription:
         return None if self._buffer or self._replay is not None else self._end
 
     @property
+    def going(self) -> str | None:
+        """See the contract. Here whoever ends a run tells it, or nobody is left to hear it."""
+        return None
+
+    @property
     def may_return(self) -> bool:
         """Whether somebody read and left before the end."""
         return self._read and self._end is None and not self._abandoned

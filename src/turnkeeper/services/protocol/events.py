@@ -2,9 +2,10 @@
 
 from datetime import datetime
 
-from turnkeeper.contracts import EventLog, Frame, Subscription
+from turnkeeper.contracts import Frame, Subscription
 from turnkeeper.services.protocol.late import LateListener, Standing, requested, running
 from turnkeeper.services.protocol.threads import Threads, graph_name, questions
+from turnkeeper.services.runs import RunService
 
 
 def before(moment: str) -> int:
@@ -15,13 +16,13 @@ def before(moment: str) -> int:
 class ThreadEvents:
     """What is told of threads, which need not exist yet."""
 
-    def __init__(self, events: EventLog, threads: Threads) -> None:
-        self._events = events
+    def __init__(self, runs: RunService, threads: Threads) -> None:
+        self._runs = runs
         self._threads = threads
 
     def news(self, thread_id: str) -> Subscription:
         """What happens from now on."""
-        return self._events.follow(thread_id, protocol=True)
+        return self._runs.follow(thread_id, protocol=True)
 
     def listen(self, thread_id: str, since: int | None) -> LateListener:
         """What is stored after `since`, then what happens.
@@ -32,7 +33,7 @@ class ThreadEvents:
         async def look() -> Standing:
             return Standing() if since else await self._standing(thread_id)
 
-        return LateListener(self._events.follow(thread_id, protocol=True, after=since or 0), look)
+        return LateListener(self._runs.follow(thread_id, protocol=True, after=since or 0), look)
 
     async def past(self, thread_id: str, since: int) -> list[Frame]:
         """What is stored after `since`."""

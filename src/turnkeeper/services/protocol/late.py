@@ -123,6 +123,11 @@ class LateListener:
         return self._feed.ended
 
     @property
+    def going(self) -> str | None:
+        """See the contract."""
+        return self._feed.going
+
+    @property
     def closed(self) -> bool:
         """See the contract."""
         return self._feed.closed
