@@ -199,6 +199,28 @@ class Stopped(msgspec.Struct, frozen=True):
     """Whether any of the runs named was active."""
 
 
+class Cron(msgspec.Struct, frozen=True):
+    """A run that comes again and again (`langgraph_sdk.schema.Cron`)."""
+
+    cron_id: str
+    assistant_id: str
+    thread_id: str | None
+    """`None`: each run has a thread of its own."""
+    user_id: str | None
+    schedule: str
+    timezone: str | None
+    end_time: str | None
+    next_run_date: str | None
+    """The tick that is next; `None` while there is none, as the cron has ended or is switched off."""
+    enabled: bool
+    on_run_completed: Literal["delete", "keep"] | None
+    metadata: msgspec.Raw
+    payload: msgspec.Raw
+    """What is asked of each run, as the body of a run says it."""
+    created_at: str
+    updated_at: str
+
+
 class Admitted(msgspec.Struct, frozen=True):
     """A run that is on disk, and the runs that stop for it; with a repeated idempotency key the run there was."""
 

@@ -25,6 +25,7 @@ from tests.conformance.conftest import START as NOON
 from tests.conformance.conftest import Kit, Sqlite, Time, assistant
 from tests.conformance.copy_kit import new_database
 from tests.conformance.postgres_kit import Postgres
+from tests.conformance.test_crons import cron
 from turnkeeper.codec import raw
 from turnkeeper.contracts import Frame
 from turnkeeper.errors import ConfigError
@@ -33,7 +34,7 @@ from turnkeeper.storage.copying.copy import Copied, copy
 from turnkeeper.storage.copying.rules import RULES
 from turnkeeper.storage.postgres.checkpoints import Saver
 from turnkeeper.storage.postgres.storage import PostgresStorage
-from turnkeeper.types import Limits, Outcome, Preconditions, Queueing, uuid7
+from turnkeeper.types import Limits, Outcome, Preconditions, Queueing, timestamp, uuid7
 
 AS_THEY_ARE = [rule.source for rule in RULES if rule.target == rule.source and not rule.made]
 BOOKKEEPING = {"turnkeeper_schema", "store_migrations", "turnkeeper_copies"}
@@ -166,6 +167,8 @@ async def filled(kit: Kit) -> str:
         await kit.admit(await kit.thread(), queueing=wanted)
     await kit.admit(queue, due_at=NOON + 60)
     await kit.admit(await kit.thread(temporary=True))
+    await storage.crons.create(cron(thread_id=queue, next_run_date=timestamp(NOON), metadata=raw({"a": "b\0"})))
+    await storage.crons.create(cron(enabled=False, on_run_completed="keep", end_time=timestamp(NOON + 1)))
     storage.events.post([
         Frame(7, queue, "some-run", "values", b"{}"),
         Frame(8, queue, "some-run", "tasks", b"\0", ("a:1",), "node", protocol=True),
@@ -332,6 +335,17 @@ async def test_a_database_on_which_a_server_has_only_started_takes_a_copy(file: 
     storage.close()
     copied(file, target)
     assert holdings(target)["assistants"] == 1
+
+
+async def test_a_copied_cron_fires_when_it_is_due(file: Kit, target: str) -> None:
+    thread = await file.thread()
+    due = await file.storage.crons.create(cron(thread_id=thread, next_run_date=timestamp(NOON)))
+    copied(file, target)
+    kit = Kit(_There(target), file._place)
+    assert await kit.storage.crons.due(NOON, 9) == [due]
+    assert await kit.storage.crons.fire(due, None, kit.request(thread), kit.signals) is not None
+    assert await kit.statuses(thread) == ["pending"]
+    kit.close()
 
 
 async def test_a_copy_that_is_there_is_not_made_again(file: Kit, target: str) -> None:

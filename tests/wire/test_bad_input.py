@@ -27,6 +27,7 @@ class Place(NamedTuple):
     run: str
     assistant: str
     checkpoint: str
+    cron: str
 
     def path(self, template: str) -> str:
         """A path of the API with these ids in it."""
@@ -36,6 +37,7 @@ class Place(NamedTuple):
             run_id=self.run,
             assistant_id=self.assistant,
             checkpoint_id=self.checkpoint,
+            cron_id=self.cron,
             namespace="child",
         )
 
@@ -52,7 +54,9 @@ async def new_place(client: LangGraphClient) -> Place:
     await client.runs.join(thread, run["run_id"])
     state = await client.threads.get_state(thread)
     assistant = await client.assistants.create("steps", name="kept")
-    return Place(thread, run["run_id"], assistant["assistant_id"], str(state["checkpoint"]["checkpoint_id"]))
+    cron: Any = await client.crons.create_for_thread(thread, "steps", schedule="@yearly")
+    checkpoint = str(state["checkpoint"]["checkpoint_id"])
+    return Place(thread, run["run_id"], assistant["assistant_id"], checkpoint, cron["cron_id"])
 
 
 @pytest.fixture
@@ -69,6 +73,7 @@ async def everything(http: httpx.AsyncClient, place: Place) -> list[Any]:
         await http.post("/threads/search", json={"limit": 10}),
         await http.post("/threads/count", json={}),
         await http.post("/assistants/search", json={"limit": 1000}),
+        await http.post("/runs/crons/search", json={"limit": 1000}),
         await http.get(place.path("/threads/{thread}/runs?limit=1000")),
         await http.post(place.path("/threads/{thread}/history"), json={"limit": 1000}),
     ]
@@ -119,6 +124,57 @@ WRONG_IN_A_RUN: dict[str, list[Any]] = {
     "langsmith_tracer": [5, "x"],
     "strict_resume": ["x", 1],
 }  # fmt: skip
+
+
+CRON_PATHS = [("POST", "/runs/crons"), ("POST", "/threads/{thread}/runs/crons"), ("PATCH", "/runs/crons/{cron_id}")]
+GOOD_CRON = {"assistant_id": "steps", "schedule": "@yearly"}
+WRONG_IN_A_CRON: list[tuple[Any, str]] = [
+    ({"schedule": 5}, "$.schedule"),
+    ({"schedule": ""}, "five fields"),
+    ({"schedule": "* * * *"}, "five fields"),
+    ({"schedule": "99 * * * *"}, "Bad minute"),
+    ({"schedule": "0 0 30 2 *"}, "Bad day-of-month"),
+    ({"schedule": "* " * 10_000}, "five fields"),
+    ({"timezone": 5}, "$.timezone"),
+    ({"timezone": ""}, "Europe/Berlin"),
+    ({"timezone": "Mars/Olympus"}, "Europe/Berlin"),
+    ({"timezone": "../../etc/passwd"}, "Europe/Berlin"),
+    ({"end_time": 5}, "$.end_time"),
+    ({"end_time": "foo"}, "ISO 8601"),
+    ({"end_time": "2020-01-01T00:00:00Z"}, "has passed"),
+    ({"enabled": "yes"}, "$.enabled"),
+    ({"on_run_completed": "burn"}, "allowed are delete, keep"),
+    ({"run_id": ABSENT}, "run_id: not allowed"),
+    ({"checkpoint_id": ABSENT}, "checkpoint_id: not allowed"),
+    ({"after_seconds": 5}, "after_seconds: not allowed"),
+    ({"on_completion": "keep"}, "on_completion: not allowed"),
+]
+
+
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize(("method", "path"), CRON_PATHS)
+async def test_a_wrong_field_of_a_cron_s_runs_is_named_as_that_of_a_run(
+    http: httpx.AsyncClient, place: Place, method: str, path: str
+) -> None:
+    good = GOOD_CRON if method == "POST" else {}
+    for field, wrongs in WRONG_IN_A_RUN.items():
+        detail = refused(await http.request(method, place.path(path), json={**good, field: wrongs[0]}), 422)
+        assert f"$.{field}" in detail
+        assert "xpected" in detail or "allowed are" in detail
+    both = {"context": {"a": 1}, "config": {"configurable": {"b": 2}}}
+    assert "context" in refused(await http.request(method, place.path(path), json={**good, **both}), 400)
+
+
+@pytest.mark.usefixtures("unchanged")
+async def test_a_cron_of_an_unknown_thread_or_assistant_is_refused(http: httpx.AsyncClient, place: Place) -> None:
+    for path, assistant, status in (
+        (f"/threads/{ABSENT}/runs/crons", "steps", 404),
+        ("/threads/x/runs/crons", "steps", 422),
+        (place.path("/threads/{thread}/runs/crons"), ABSENT, 404),
+        ("/runs/crons", ABSENT, 404),
+        ("/runs/crons", "stepz", 422),
+    ):
+        refused(await http.post(path, json={"assistant_id": assistant, "schedule": "@yearly"}), status)
 
 
 @pytest.mark.usefixtures("unchanged")
@@ -215,6 +271,32 @@ async def test_a_wrong_field_of_a_run_is_named_with_what_it_may_hold(
         ("POST", "/runs/cancel", {"thread_id": "x", "run_ids": [ABSENT]}, "thread ID"),
         ("POST", "/runs/cancel", {"thread_id": ABSENT, "run_ids": ["x"]}, "run ID"),
         ("POST", "/runs/cancel", {"thread_id": ABSENT, "run_ids": "x"}, "run_ids"),
+        *(
+            (method, path, {**(GOOD_CRON if method == "POST" else {}), **body}, named)
+            for method, path in CRON_PATHS
+            for body, named in WRONG_IN_A_CRON
+        ),
+        *(
+            ("POST", path, body, named)
+            for method, path in CRON_PATHS
+            if method == "POST"
+            for body, named in (
+                ({"assistant_id": "steps"}, "schedule"),
+                ({"schedule": "@daily"}, "assistant_id"),
+                ({"schedule": None, "assistant_id": "steps"}, "schedule"),
+            )
+        ),
+        ("PATCH", "/runs/crons/{cron_id}", {"assistant_id": "fails"}, "keeps its assistant"),
+        ("POST", "/runs/crons/search", {"assistant_id": "stepz"}, "'stepz'"),
+        ("POST", "/runs/crons/search", {"thread_id": "x"}, "thread ID"),
+        ("POST", "/runs/crons/search", {"enabled": "x"}, "enabled"),
+        ("POST", "/runs/crons/search", {"metadata": 5}, "metadata"),
+        ("POST", "/runs/crons/search", {"limit": 0}, "limit"),
+        ("POST", "/runs/crons/search", {"offset": -1}, "offset"),
+        ("POST", "/runs/crons/search", {"sort_by": "size"}, "next_run_date"),
+        ("POST", "/runs/crons/search", {"sort_order": "up"}, "desc"),
+        ("POST", "/runs/crons/search", {"select": ["size"]}, "next_run_date"),
+        ("POST", "/runs/crons/count", {"thread_id": 5}, "thread_id"),
         ("POST", "/runs/batch", [], "length"),
         ("POST", "/runs/batch", {}, "array"),
         ("POST", "/runs/batch", ["steps"], "$[0]"),
@@ -270,6 +352,9 @@ UNKNOWN = [
     ("GET", "/threads/{thread}/runs/{id}"),
     ("DELETE", "/threads/{thread}/runs/{id}"),
     ("POST", "/threads/{thread}/runs/{id}/cancel"),
+    ("GET", "/runs/crons/{id}"),
+    ("PATCH", "/runs/crons/{id}"),
+    ("DELETE", "/runs/crons/{id}"),
     ("GET", "/assistants/{id}"),
     ("PATCH", "/assistants/{id}"),
     ("DELETE", "/assistants/{id}"),
@@ -383,7 +468,7 @@ NO_JSON = {
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("body", NO_JSON.values(), ids=NO_JSON)
 async def test_what_is_no_json_object_is_refused(http: httpx.AsyncClient, place: Place, body: bytes) -> None:
-    for path in (*RUN_PATHS, "/assistants"):
+    for path in (*RUN_PATHS, "/runs/crons", "/assistants"):
         refused(await http.post(place.path(path), content=body, headers=JSON), 422)
 
 

@@ -71,6 +71,17 @@ def test_a_person_answers_and_a_watched_run_is_stopped(sdk: str, server: Live) -
     }
 
 
+def test_crons_are_made_found_changed_and_removed_and_fire(sdk: str, server: Live) -> None:
+    assert node("crons.mjs", sdk, server) == {
+        "fired": True,
+        "other": [None, None, "delete"],
+        "changed": [False, None, {"m": 1, "n": 2}],
+        "found": [[True, {"enabled": False}]],
+        "counted": 1,
+        "left": 0,
+    }
+
+
 @pytest.fixture(scope="module")
 def conversations(server: Live) -> Any:
     """Version 2.0.0 of the package has no `threads.stream`."""

@@ -2,12 +2,13 @@
 
 from turnkeeper.contracts.events import RUN_DONE, STATE_CHANGED, EventLog, EventStore, Feed, Frame, Subscription, Told
 from turnkeeper.contracts.signals import Signals
-from turnkeeper.contracts.storage import AssistantStore, Leases, RunStore, Storage, ThreadStore
+from turnkeeper.contracts.storage import AssistantStore, CronStore, Leases, RunStore, Storage, ThreadStore
 
 __all__ = [
     "RUN_DONE",
     "STATE_CHANGED",
     "AssistantStore",
+    "CronStore",
     "EventLog",
     "EventStore",
     "Feed",

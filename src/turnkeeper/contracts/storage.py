@@ -1,6 +1,6 @@
 """What the server needs of its database. Every method that changes something returns only once it is on disk."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -15,6 +15,7 @@ from turnkeeper.types import (
     Claimed,
     Claims,
     Clock,
+    Cron,
     Ended,
     Held,
     JournalEntry,
@@ -218,8 +219,56 @@ class AssistantStore(Protocol):
         ...
 
 
+class CronStore(Protocol):
+    """Crons, and what happens when one is due."""
+
+    async def create(self, cron: Cron) -> Cron:
+        """Make a cron. Raises `NotFound` for an unknown assistant or thread; it goes with either of them."""
+        ...
+
+    async def get(self, cron_id: str) -> Cron:
+        """One cron. Raises `NotFound`."""
+        ...
+
+    async def update(self, cron_id: str, change: Callable[[Cron], Cron]) -> Cron:
+        """Make a cron what `change` makes of it, which may be called more than once, and refuse. Raises `NotFound`."""
+        ...
+
+    async def delete(self, cron_id: str) -> None:
+        """Remove a cron; its runs stay. Raises `NotFound`."""
+        ...
+
+    async def search(self, filters: dict[str, Any], select: Select) -> Page:
+        """Crons that match every filter: `assistant_id`, `thread_id`, `enabled` and `metadata` (JSON text, subset)."""
+        ...
+
+    async def count(self, filters: dict[str, Any]) -> int:
+        """How many crons match."""
+        ...
+
+    async def due(self, now: float, limit: int) -> list[Cron]:
+        """The first crons whose tick has come at `now` (seconds since the epoch)."""
+        ...
+
+    async def next_due(self) -> str | None:
+        """The earliest tick of all crons."""
+        ...
+
+    async def fire(self, cron: Cron, upcoming: str | None, request: RunRequest, signals: Signals) -> Admitted | None:
+        """Admit the run of a cron's tick, and name the next one, in one transaction: a tick has one run, or none.
+
+        `None` when the cron is not as it was any more: somebody else was first, or it was changed, or removed. Raises
+        as `RunStore.admit`.
+        """
+        ...
+
+    async def skip(self, cron: Cron, upcoming: str | None) -> bool:
+        """Name the next tick without a run for this one; False when the cron is not as it was any more."""
+        ...
+
+
 class Storage(Protocol):
-    """The truth. Its three stores share one database, so that a move is one transaction."""
+    """The truth. Its stores share one database, so that a move is one transaction."""
 
     @property
     def runs(self) -> RunStore:
@@ -244,6 +293,11 @@ class Storage(Protocol):
     @property
     def assistants(self) -> AssistantStore:
         """Assistants."""
+        ...
+
+    @property
+    def crons(self) -> CronStore:
+        """Crons."""
         ...
 
     @property

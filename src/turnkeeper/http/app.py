@@ -15,11 +15,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from turnkeeper import errors
 from turnkeeper.config import Settings
-from turnkeeper.http import assistants, meta, runs, thread_streams, threads
+from turnkeeper.http import assistants, crons, meta, runs, thread_streams, threads
 from turnkeeper.http.protocol import routes as protocol
 from turnkeeper.http.protocol import socket
 from turnkeeper.http.responses import json
 from turnkeeper.services.assistants import AssistantService
+from turnkeeper.services.crons import CronService
 from turnkeeper.services.protocol.commands import ProtocolService
 from turnkeeper.services.runs import RunService
 from turnkeeper.services.schemas import SchemaService
@@ -56,6 +57,7 @@ class Services:
     threads: ThreadService
     states: StateService
     runs: RunService
+    crons: CronService
     timelines: TimelineService
     schemas: SchemaService
     protocol: ProtocolService
@@ -113,6 +115,13 @@ ROUTES: list[BaseRoute] = [
     _route("POST", "/runs/wait", runs.wait),
     _route("POST", "/runs/batch", runs.create_batch),
     _route("POST", "/runs/cancel", runs.cancel_many),
+    _route("POST", "/runs/crons", crons.create),
+    _route("POST", "/runs/crons/search", crons.search),
+    _route("POST", "/runs/crons/count", crons.count),
+    _route("GET", "/runs/crons/{cron_id}", crons.get),
+    _route("PATCH", "/runs/crons/{cron_id}", crons.update),
+    _route("DELETE", "/runs/crons/{cron_id}", crons.delete),
+    _route("POST", "/threads/{thread_id}/runs/crons", crons.create),
     _route("POST", "/threads", threads.create),
     _route("POST", "/threads/search", threads.search),
     _route("POST", "/threads/count", threads.count),
@@ -166,6 +175,7 @@ def build(settings: Settings, services: Services, graph_ids: frozenset[str]) -> 
     app.state.threads = services.threads
     app.state.states = services.states
     app.state.runs = services.runs
+    app.state.crons = services.crons
     app.state.timelines = services.timelines
     app.state.schemas = services.schemas
     app.state.protocol = services.protocol

@@ -37,7 +37,7 @@ async def info(_: Request) -> Response:
             "langgraph_py_version": version("langgraph"),
             "flags": {
                 "assistants": True,
-                "crons": False,
+                "crons": True,
                 "langsmith": False,
                 "langsmith_tracing_replicas": False,
                 "langsmith_tracing_session_on_runs": False,

@@ -16,6 +16,8 @@ from turnkeeper.http.app import Services, build
 from turnkeeper.server.backends import Backend
 from turnkeeper.services.admitting import Admitting, Policy
 from turnkeeper.services.assistants import AssistantService
+from turnkeeper.services.crons import CronService
+from turnkeeper.services.firing import Firing
 from turnkeeper.services.lookout import Lookout
 from turnkeeper.services.protocol.commands import ProtocolService
 from turnkeeper.services.protocol.events import ThreadEvents
@@ -28,6 +30,7 @@ from turnkeeper.services.timelines import TimelineService
 from turnkeeper.worker.attempt import Parts
 from turnkeeper.worker.janitor import Janitor
 from turnkeeper.worker.loop import Worker
+from turnkeeper.worker.timetable import Timetable
 
 SPARE = 1.0
 """Seconds the worker gets to put its runs back into the queue, once it has waited for them long enough."""
@@ -77,6 +80,7 @@ class Server:
         runs = RunService(self._storage, self._events, self._signals, admitting, states, self._lookout)
         threads = ThreadService(self._storage, runs, states)
         schemas = SchemaService(self._storage, self._graphs, self._storage.items, self._state_loop)
+        crons = self._build_crons(assistants, admitting, runs)
         lookup = Threads(self._storage)
         protocol = ProtocolService(lookup, ThreadEvents(runs, lookup), runs, states, schemas)
         return Services(assistants, threads, states, runs, crons, TimelineService(self._storage), schemas, protocol)
@@ -123,9 +127,11 @@ class Server:
         self._runs_loop.start()
         working: Future[None] = self._runs_loop.submit(self._worker.serve())
         cleaning: Future[None] = self._runs_loop.submit(self._janitor.serve())
+        firing = asyncio.create_task(self._timetable.serve())
         try:
             yield
         finally:
+            firing.cancel()
             await self._stop_worker()
             self._signals.wake()  # other workers may take up at once what this one could not finish
             working.cancel()
@@ -137,7 +143,8 @@ class Server:
         settings = self._settings
         longest = settings.drain_timeout + settings.cancel_grace + SPARE
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._runs_loop.run(self._worker.stop(settings.drain_timeout)), longest)
+            async with asyncio.timeout(longest):
+                await self._runs_loop.run(self._worker.stop(settings.drain_timeout))
 
     def open(self) -> None:
         """Open the storage. Raises `ConfigError`."""

@@ -34,11 +34,18 @@ class Admitting:
         self._clock = clock
 
     def request(
-        self, thread_id: str | None, body: RunCreate, key: str | None = None, *, protocol: bool = False
+        self,
+        thread_id: str | None,
+        body: RunCreate,
+        key: str | None = None,
+        *,
+        protocol: bool = False,
+        cron_id: str | None = None,
     ) -> RunRequest:
         """A run of `thread_id`, or of a thread of its own. `key` is the `Idempotency-Key` header.
 
-        `protocol`: whether it is to tell the event protocol's events in any case, and they are to be kept.
+        `protocol`: whether it is to tell the event protocol's events in any case, and they are to be kept. `cron_id`:
+        the cron that asks for it.
 
         Raises `Invalid` and `Impossible`.
         """
@@ -47,24 +54,21 @@ class Admitting:
         run_id, thread_id = body.run_id or uuid7(self._clock), thread_id or uuid7(self._clock)
         temporary = stateless and body.on_completion not in ("keep", "continue")
         may_create = stateless or body.if_not_exists == "create"
-        fixed = {
-            "temporary": temporary,
-            "answer_tool_calls": self._answers_tool_calls(body),
-            "protocol": protocol,
-        }
+        fixed = {"temporary": temporary, "answer_tool_calls": self._answers_tool_calls(body), "protocol": protocol}
+        recursion_limit = self._policy.recursion_limit
         return RunRequest(
             run_id=run_id,
             thread_id=thread_id,
             assistant_id=self._assistants.resolve(body.assistant_id),
             strategy=body.multitask_strategy or "enqueue",
-            compose=composer(body, run_id, thread_id, fixed, recursion_limit=self._policy.recursion_limit),
+            compose=composer(body, run_id, thread_id, fixed, recursion_limit=recursion_limit, cron_id=cron_id),
             due_at=self._clock() + (body.after_seconds or 0.0),
             stateless=stateless,
             has_command=body.command is not None,
             queueing=queueing(body),
             preconditions=self._preconditions(body, key),
             supersession=self._supersession(body),
-            new_thread=NewThread(thread_id=thread_id, metadata={}, temporary=temporary) if may_create else None,
+            new_thread=_new_thread(thread_id, cron_id, temporary=temporary) if may_create else None,
         )
 
     def _answers_tool_calls(self, body: RunCreate) -> bool:
@@ -89,3 +93,9 @@ class Admitting:
             keep_queued=self._policy.keep_queued if queued is None else queued == "keep",
             keep_inputs=self._policy.keep_inputs if given is None else given == "keep",
         )
+
+
+def _new_thread(thread_id: str, cron_id: str | None, *, temporary: bool) -> NewThread:
+    """A thread for one run; those of a cron say so."""
+    metadata = {} if cron_id is None else {"cron_id": cron_id}
+    return NewThread(thread_id=thread_id, metadata=metadata, temporary=temporary)

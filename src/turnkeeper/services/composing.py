@@ -14,17 +14,26 @@ ADDRESS = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
 """Keys of `configurable` that say where the run goes on; that comes from the path and from `checkpoint`."""
 
 
-def composer(body: RunCreate, run_id: str, thread_id: str, fixed: dict[str, Any], *, recursion_limit: int) -> Compose:
+def composer(
+    body: RunCreate,
+    run_id: str,
+    thread_id: str,
+    fixed: dict[str, Any],
+    *,
+    recursion_limit: int,
+    cron_id: str | None = None,
+) -> Compose:
     """The function that storage calls once it holds the run's assistant and thread.
 
     `fixed` are arguments the server decides; `recursion_limit` is what a run gets that names none.
     """
+    cron = {} if cron_id is None else {"cron_id": cron_id}
 
     def compose(assistant: Assistant, thread_metadata: dict[str, Any], *, answers: bool) -> Composed:
         belongs = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
         config, context = _configuration(body, assistant, recursion_limit)
-        config["configurable"] |= {"run_id": run_id, "thread_id": thread_id, **belongs}
-        metadata = {"created_by": "system", **thread_metadata, **belongs, **(body.metadata or {})}
+        config["configurable"] |= {"run_id": run_id, "thread_id": thread_id, **belongs, **cron}
+        metadata = {"created_by": "system", **thread_metadata, **belongs, **(body.metadata or {}), **cron}
         arguments = _arguments(body, config, context) | fixed
         if answers:
             arguments |= _answer(body)

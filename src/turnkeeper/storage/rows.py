@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from turnkeeper.lifecycle import RestStatus, RunStatus, thread_status
-from turnkeeper.types import EMPTY, NULL, Assistant, AssistantVersion, Carried, Claimed, Ended, Run, Thread
+from turnkeeper.types import EMPTY, NULL, Assistant, AssistantVersion, Carried, Claimed, Cron, Ended, Run, Thread
 
 Row = tuple[Any, ...]
 Columns = dict[str, Any]
@@ -95,6 +95,27 @@ def assistant_version(row: Row) -> AssistantVersion:
         version=version,
         created_at=created,
     )
+
+
+CRON = (
+    "cron_id", "assistant_id", "thread_id", "user_id", "schedule", "timezone", "end_time", "next_run_date", "enabled",
+    "on_run_completed", "metadata", "payload", "created_at", "updated_at",
+)  # fmt: skip
+"""The columns of a cron, in the order of `get_cron`."""
+
+
+def cron(row: Row) -> Cron:
+    """A row of `get_cron`, `search_crons` or `due_crons`."""
+    found: dict[str, Any] = dict(zip(CRON, row, strict=False))  # that of a search has the total, too
+    found["enabled"] = bool(found["enabled"])
+    for name in ("metadata", "payload"):
+        found[name] = raw(found[name])
+    return Cron(**found)
+
+
+def cron_columns(cron: Cron) -> Columns:
+    """A cron's row."""
+    return {**msgspec.structs.asdict(cron), "metadata": text(cron.metadata), "payload": text(cron.payload)}
 
 
 class Head(NamedTuple):

@@ -116,4 +116,5 @@ class AttachedSubscription(LocalSubscription):
 
     async def _attached_within(self, timeout: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._attached.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._attached.wait()

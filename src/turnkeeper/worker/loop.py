@@ -54,7 +54,8 @@ class Worker:
             self._work.clear()
             delay = await self._claim()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._work.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await self._work.wait()
 
     async def hold(self) -> None:
         """Keep the runs where other workers could take them, until cancelled.

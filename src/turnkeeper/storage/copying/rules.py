@@ -44,6 +44,7 @@ RULES = (
     Rule("assistants", "assistants"),
     Rule("assistant_versions", "assistant_versions"),
     Rule("threads", "threads"),
+    Rule("crons", "crons"),
     Rule("concurrency_limits", "concurrency_limits"),
     Rule("runs", "runs", unset={"worker_id": "nobody executes them", "lease_until": "nobody executes them"}),
     Rule("ready", "ready"),

@@ -4,7 +4,7 @@ Two round trips: one to lock the thread and see everything that matters, one to 
 at once is claimed in the same transaction for a worker of this process that has room.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from turnkeeper.errors import Conflict, NotFound
 from turnkeeper.storage import new_runs, preconditions, rows
 from turnkeeper.storage.handing_over import HandOver
 from turnkeeper.storage.postgres import assistants, carrying, endings, threads
+from turnkeeper.storage.postgres.database import Job
 from turnkeeper.storage.postgres.leases import Lease
 from turnkeeper.storage.postgres.statements import load
 from turnkeeper.storage.stopping import Active, supersession
@@ -138,6 +139,33 @@ class Admission:
         claim = {**row, "attempt": 1, "cancel_action": None}
         head = place.head._replace(metadata=row["thread_metadata"])
         self._workers.start(rows.claimed(tuple(claim[name] for name in rows.CLAIM), head, carried))
+
+
+def admitting(
+    requests: Sequence[RunRequest],
+    signals: Signals,
+    lease: Lease,
+    now: float,
+    *,
+    only_if: Callable[[Connection], bool] = lambda _: True,
+) -> tuple[Job[list[Admitted]], Callable[[list[Admitted] | None], None]]:
+    """A transaction that admits runs, which may be begun anew, and what follows it; see `Admission`.
+
+    `only_if` is asked in the transaction, before anything else: none is admitted when it says no.
+    """
+    admissions: list[Admission] = []
+
+    def job(connection: Connection) -> list[Admitted]:
+        for given_up in admissions[-1:]:
+            given_up.done(None)
+        admissions.append(Admission(signals, lease, now))
+        return admissions[-1].admit_all(connection, requests) if only_if(connection) else []
+
+    def done(admitted: list[Admitted] | None) -> None:
+        for admission in admissions[-1:]:
+            admission.done(admitted)
+
+    return job, done
 
 
 def _repeated(connection: Connection, request: RunRequest, known: Known) -> Run | None:

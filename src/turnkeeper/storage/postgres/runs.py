@@ -12,7 +12,7 @@ from turnkeeper.errors import NotFound, Unavailable
 from turnkeeper.lifecycle import CancelAction
 from turnkeeper.storage import rows
 from turnkeeper.storage.postgres import carrying, endings, threads
-from turnkeeper.storage.postgres.admission import Admission
+from turnkeeper.storage.postgres.admission import admitting
 from turnkeeper.storage.postgres.checkpoint_puts import Owner
 from turnkeeper.storage.postgres.database import Database, Job, in_transaction
 from turnkeeper.storage.postgres.deferred import Deferrals
@@ -53,20 +53,7 @@ class PostgresRuns:
 
     async def admit(self, requests: Sequence[RunRequest], signals: Signals) -> list[Admitted]:
         """See the contract."""
-        now = self._clock()
-        admissions: list[Admission] = []
-
-        def job(connection: Connection) -> list[Admitted]:
-            for given_up in admissions[-1:]:
-                given_up.done(None)
-            admissions.append(Admission(signals, self._lease, now))
-            return admissions[-1].admit_all(connection, requests)
-
-        def done(admitted: list[Admitted] | None) -> None:
-            for admission in admissions[-1:]:
-                admission.done(admitted)
-
-        return await self._database.transact(job, done)
+        return await self._database.transact(*admitting(requests, signals, self._lease, self._clock()))
 
     async def claim(self, limit: int) -> Claims:
         """See the contract."""

@@ -8,6 +8,7 @@ from turnkeeper.storage.postgres.assistants import PostgresAssistants
 from turnkeeper.storage.postgres.checkpoint_puts import Owner
 from turnkeeper.storage.postgres.checkpoints import Saver
 from turnkeeper.storage.postgres.clock import SharedClock
+from turnkeeper.storage.postgres.crons import PostgresCrons
 from turnkeeper.storage.postgres.database import Database, in_transaction
 from turnkeeper.storage.postgres.deferred import Deferrals
 from turnkeeper.storage.postgres.edits import Edit
@@ -47,6 +48,7 @@ class PostgresStorage:
         self.leases = PostgresLeases(self._database, clock, mine)
         self.threads = PostgresThreads(self._database, clock)
         self.assistants = PostgresAssistants(self._database, clock)
+        self.crons = PostgresCrons(self._database, clock, mine)
         self.items = Items(self._database, index=index, ttl=ttl)
         self.events = PostgresEvents(self._database)
         self._retention = Retention(self._database)

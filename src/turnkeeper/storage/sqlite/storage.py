@@ -8,6 +8,7 @@ from langgraph.store.base import TTLConfig
 from turnkeeper.storage.sqlite import endings, slots
 from turnkeeper.storage.sqlite.assistants import SqliteAssistants
 from turnkeeper.storage.sqlite.checkpoints import SqliteSaver
+from turnkeeper.storage.sqlite.crons import SqliteCrons
 from turnkeeper.storage.sqlite.database import Database
 from turnkeeper.storage.sqlite.deferred import DeferredWrites
 from turnkeeper.storage.sqlite.edits import Edit
@@ -34,6 +35,7 @@ class SqliteStorage:
         self.runs = SqliteRuns(self._database, clock, self._failures)
         self.threads = SqliteThreads(self._database, clock)
         self.assistants = SqliteAssistants(self._database, clock)
+        self.crons = SqliteCrons(self._database, clock)
         self.items = SqliteStore(self._database, clock, ttl)
         self.events = SqliteEvents(self._database)
         self._retention = Retention(self._database)

@@ -82,7 +82,8 @@ class Bus:
         jobs = (self.reader.run(), self.sender.run(), self.keeper.run(), self._tidy())
         self._tasks = [asyncio.create_task(job) for job in jobs]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.reader.up.wait(), ANSWER)
+            async with asyncio.timeout(ANSWER):
+                await self.reader.up.wait()
 
     async def stop(self) -> None:
         """Tell what waits, if that takes no longer than a second, and let go of all connections."""
@@ -91,7 +92,8 @@ class Bus:
             task.cancel()
         await asyncio.wait(self._tasks, timeout=ANSWER)
         with contextlib.suppress(psycopg.Error, OSError, TimeoutError):
-            await asyncio.wait_for(self.keeper.part(), ANSWER)
+            async with asyncio.timeout(ANSWER):
+                await self.keeper.part()
 
     # --- signals ------------------------------------------------------------------------------------------------------
 

@@ -105,7 +105,8 @@ class Sender:
     async def flush(self, timeout: float) -> None:
         """Wait up to `timeout` seconds until nothing is on its way."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._idle.wait()
 
     def _change(self, statement: str, topics: Sequence[Topic]) -> None:
         for first in range(0, len(topics), AT_ONCE):
@@ -141,7 +142,8 @@ class Sender:
         """Let frames come together, unless there are many or there is something that may not wait."""
         if seconds > 0 and len(self._outbox) < AT_ONCE:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._urgent.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._urgent.wait()
 
     async def _round(self, opened: Opened) -> None:
         """Everything that waits, once. What failed is there still for the next connection."""

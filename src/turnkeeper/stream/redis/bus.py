@@ -69,7 +69,8 @@ class Bus:
         self._loop = asyncio.get_running_loop()
         self._tasks = [asyncio.create_task(self.reader.run()), asyncio.create_task(self.writer.run())]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.reader.up.wait(), ANSWER)
+            async with asyncio.timeout(ANSWER):
+                await self.reader.up.wait()
 
     async def stop(self) -> None:
         """Tell what waits, if that takes no longer than a second, and let go of all connections."""

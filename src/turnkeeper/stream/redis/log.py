@@ -80,7 +80,8 @@ class RedisWay:
     async def look(self, feed: Feed, after: int, *, frames: bool) -> Seen:
         reader, channels = self._bus.reader, _channels(feed, frames=frames)
         try:
-            await asyncio.wait_for(reader.opened(channels), OPENING)
+            async with asyncio.timeout(OPENING):
+                await reader.opened(channels)
             losses = reader.losses
             cut, entries, ended = await self._bus.link.look(feed, after, frames=frames)
         except (TimeoutError, RedisError, OSError) as error:

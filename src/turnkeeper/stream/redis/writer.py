@@ -79,7 +79,8 @@ class Writer:
     async def flush(self, timeout: float) -> None:
         """Wait up to `timeout` seconds until nothing is on its way."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._idle.wait()
 
     def _take(self) -> list[Entry]:
         batch = [Entry(("gap", self._gaps.pop(), *NOTHING)) for _ in range(min(len(self._gaps), AT_ONCE))]

@@ -31,5 +31,6 @@ where thread_id = :thread_id and checkpoint_ns = :checkpoint_ns and type = 'msgp
 -- What is different after anything has been served from the file.
 select
   (select max(seq) from journal), (select max(at) from journal where seq = (select max(seq) from journal)),
-  (select max(updated_at) from threads), (select max(updated_at) from assistants), (select max(seq) from items),
+  (select max(updated_at) from threads), (select max(updated_at) from assistants), (select max(updated_at) from crons),
+  (select max(next_run_date) from crons), (select max(seq) from items),
   (select max(expires_at) from items), (select max(seq) from events), (select max(seq) from checkpoints);
