@@ -2,10 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from tests.conformance.conftest import new_file
 from turnkeeper.contracts import RUN_DONE, EventLog, EventStore, Frame, Subscription, Told
+from turnkeeper.storage.sqlite.storage import SqliteStorage
 from turnkeeper.stream import postgres
 from turnkeeper.stream.local import LocalEventLog
 from turnkeeper.stream.redis.bus import Bus
@@ -17,7 +21,7 @@ T = TypeVar("T")
 B = TypeVar("B")
 
 THREAD, RUN, OTHER = "thread", "run", "other"
-FOREVER = 5.0
+FOREVER = 20.0
 """Longer than any test may take: a wait that is not woken fails it."""
 
 
@@ -160,6 +164,17 @@ class TwoOnPostgres:
         self.log.close()
 
 
+@contextmanager
+def stored_in_a_file(folder: Path) -> Generator[EventStore]:
+    """What is kept for later, where the way itself keeps nothing."""
+    path = folder / "turnkeeper.db"
+    path.write_bytes(new_file())
+    storage = SqliteStorage(str(path))
+    storage.open()
+    yield storage.events
+    storage.close()
+
+
 def told(number: int, run_id: str = RUN, *, durable: bool = False, **fields: Any) -> Told:
     return Told(THREAD, run_id, "values", str(number).encode(), durable=durable, **fields)
 
@@ -185,7 +200,7 @@ async def follow(servers: Servers, *, protocol: bool = False, after: int | None 
 async def frames_of(listener: Subscription) -> list[Frame]:
     """Everything a listener hears until the end of its run."""
     heard: list[Frame] = []
-    async with asyncio.timeout(4 * FOREVER):
+    async with asyncio.timeout(2 * FOREVER):
         while listener.ended is None and not listener.closed:
             heard += await listener.batch(FOREVER)
     return heard
@@ -203,7 +218,7 @@ async def all_of(listener: Subscription) -> list[int]:
 async def some_of(listener: Subscription, count: int) -> list[Frame]:
     """The next frames, at least so many."""
     heard: list[Frame] = []
-    async with asyncio.timeout(4 * FOREVER):
+    async with asyncio.timeout(2 * FOREVER):
         while len(heard) < count and not listener.closed:
             heard += await listener.batch(FOREVER)
     return heard

@@ -53,6 +53,7 @@ class Postgres:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self._places: set[Path] = set()
+        self._names: list[str] = []
 
     def open(self, place: Path, clock: Time, limits: Limits = NO_LIMITS) -> Storage:
         storage = PostgresStorage(self.uri, clock, limits=limits)
@@ -105,8 +106,9 @@ class Postgres:
         raise NotImplementedError
 
     def _empty(self, connection: Connection) -> None:
+        self._names = self._names or _tables(connection)
         with connection.pipeline():
-            for name in _tables(connection):
+            for name in self._names:
                 connection.execute(sql.SQL("delete from {}").format(sql.Identifier(name)))
 
     def _inside(self, storage: Storage | PostgresStorage, job: Callable[[Connection], Any]) -> Any:

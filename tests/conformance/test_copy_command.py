@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.wire.talk import Talk, whole
 from tests.wire.test_founding_scenario import EXPECTED, FIRST, SECOND
 from tests.wire.test_founding_scenario import told as said
 from turnkeeper.cli import run
+from turnkeeper.storage.postgres.opening import patiently
 
 SECRET = "nobody-may-see-it"
 
@@ -155,6 +157,7 @@ def test_a_wrong_address_is_refused_without_its_password(
 ) -> None:
     from turnkeeper.storage.sqlite.storage import SqliteStorage
 
+    monkeypatch.setattr("turnkeeper.storage.postgres.database.patiently", partial(patiently, patience=0.1))
     monkeypatch.chdir(tmp_path)
     storage = SqliteStorage("turnkeeper.db")
     storage.open()

@@ -31,6 +31,7 @@ from tests.conformance.event_logs import (
     listen,
     numbers,
     some_of,
+    stored_in_a_file,
     told,
 )
 from tests.conformance.listen_notify_kit import forget_told
@@ -38,7 +39,6 @@ from tests.conformance.postgres_kit import Postgres
 from tests.conformance.redis_kit import RedisServer
 from turnkeeper.contracts import RUN_DONE, EventStore, Frame, Told
 from turnkeeper.storage.postgres.storage import PostgresStorage
-from turnkeeper.storage.sqlite.storage import SqliteStorage
 from turnkeeper.stream import replay, subscription
 from turnkeeper.types import uuid7
 
@@ -53,10 +53,8 @@ def redis_server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[EventStore]:
-    storage = SqliteStorage(str(tmp_path / "turnkeeper.db"))
-    storage.open()
-    yield storage.events
-    storage.close()
+    with stored_in_a_file(tmp_path) as store:
+        yield store
 
 
 @pytest.fixture
@@ -69,14 +67,15 @@ def on_postgres(postgres: Postgres) -> Iterator[Servers]:
 
 
 @pytest.fixture(params=["local", "redis", "postgres"])
-async def servers(request: pytest.FixtureRequest, store: EventStore) -> AsyncIterator[Servers]:
+async def servers(request: pytest.FixtureRequest) -> AsyncIterator[Servers]:
     servers: Servers
     if request.param == "local":
-        servers = OneProcess(store)
+        servers = OneProcess(request.getfixturevalue("store"))
     elif request.param == "postgres":
         servers = request.getfixturevalue("on_postgres")
     else:
-        servers = TwoOnRedis(store, request.getfixturevalue("redis_server").uri, f"{uuid7()}:")
+        store, server = request.getfixturevalue("store"), request.getfixturevalue("redis_server")
+        servers = TwoOnRedis(store, server.uri, f"{uuid7()}:")
     await servers.start()
     yield servers
     await servers.stop()

@@ -323,7 +323,7 @@ async def test_many_that_wait_for_a_slot_are_nothing_to_a_claim(limited: Open) -
 
     few = await moves("quiet", 5)
     assert len(await order(kit)) == 5
-    many = await moves("k", 3000)
+    many = await moves("k", CROWD)
 
     assert {move: cost for move, cost in many.items() if cost > 2 * few[move]} == {}, few
 
@@ -344,7 +344,7 @@ async def test_many_that_wait_for_a_worker_are_nothing_to_a_claim(kit: Kit, queu
             "finish": await kit.work(kit.storage.runs.finish(claimed.run_id, claimed.attempt, DONE)),
         }
 
-    few, many = await moves(5), await moves(3000)
+    few, many = await moves(5), await moves(CROWD)
 
     assert {move: cost for move, cost in many.items() if cost > 2 * few[move]} == {}, few
 

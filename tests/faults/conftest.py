@@ -8,8 +8,11 @@ import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
+from tests.conformance.listen_notify_kit import PostgresServer, forget_told, on_call
+from tests.conformance.redis_kit import RedisServer
 from tests.nursery import Forked, Nursery
-from tests.wire.live import DEADLINE, Live, free_port
+from tests.wire.live import DEADLINE, Gates, Live, free_port
+from tests.wire.talk import Talk
 
 APP = Path(__file__).parent / "app" / "langgraph.json"
 
@@ -29,9 +32,46 @@ def server(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="session")
+def redis_process() -> Iterator[RedisServer]:
+    server = RedisServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_server(redis_process: RedisServer) -> Iterator[RedisServer]:
+    """A Redis that is well before and after the test."""
+    redis_process.start()
+    yield redis_process
+    redis_process.go_on()
+    redis_process.start()
+
+
+@pytest.fixture(scope="session")
+def postgres_process() -> Iterator[PostgresServer]:
+    with on_call() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres_process: PostgresServer) -> Iterator[PostgresServer]:
+    """A PostgreSQL that is well before and after the test, with nothing told yet."""
+    forget_told(postgres_process.uri)
+    yield postgres_process
+    postgres_process.start()
+
+
+@pytest.fixture(scope="session")
 async def client(server: Live) -> AsyncIterator[LangGraphClient]:
     async with get_client(url=server.url, api_key=None) as client:
         yield client
+
+
+@pytest.fixture
+def talk(talk: Talk, gates: Gates) -> Iterator[Talk]:
+    """A node that blocks the loop of the runs must not outlive its test, however that went."""
+    yield talk
+    gates.let_all(talk.thread_id)
 
 
 @pytest.fixture(scope="session")

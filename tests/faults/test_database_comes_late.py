@@ -2,31 +2,24 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 
 import pytest
 from structlog.testing import capture_logs
 
 from tests.conformance.event_logs import become
-from tests.conformance.listen_notify_kit import PostgresServer, on_call
+from tests.conformance.listen_notify_kit import PostgresServer
 from turnkeeper.errors import ConfigError
 from turnkeeper.storage.postgres import opening
 from turnkeeper.storage.postgres.storage import PostgresStorage
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with on_call() as server:
-        yield server
-
-
-async def test_a_server_started_before_its_database_serves_once_that_is_there(server: PostgresServer) -> None:
-    server.stop()
-    storage = PostgresStorage(server.uri)
+async def test_a_server_started_before_its_database_serves_once_that_is_there(database: PostgresServer) -> None:
+    database.stop()
+    storage = PostgresStorage(database.uri)
     with capture_logs() as said:
         opening_it = asyncio.create_task(asyncio.to_thread(storage.open))
         await become(lambda: bool(said))
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(database.start)
         await opening_it
     assert [each["event"] for each in said] == ["waiting for the database"]
     assert await storage.events.newest() == 0
@@ -34,16 +27,16 @@ async def test_a_server_started_before_its_database_serves_once_that_is_there(se
 
 
 async def test_a_database_that_restarts_while_a_server_prepares_it_is_no_reason_to_give_up(
-    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    database: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage, cut = PostgresStorage(server.uri), threading.Event()
+    storage, cut = PostgresStorage(database.uri), threading.Event()
     adjust = storage.clock.adjust  # type: ignore[attr-defined]
 
     def restart_first(connection: object) -> None:
         if not cut.is_set():
             cut.set()
-            server.stop("immediate")
-            server.start()
+            database.stop("immediate")
+            database.start()
         adjust(connection)
 
     monkeypatch.setattr(storage.clock, "adjust", restart_first)
@@ -54,15 +47,14 @@ async def test_a_database_that_restarts_while_a_server_prepares_it_is_no_reason_
 
 
 def test_a_database_that_does_not_come_is_a_readable_error(
-    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    database: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ten_times_as_impatient(uri: str, begin: object) -> None:
-        patiently(uri, begin, 1.0)  # type: ignore[arg-type]
+    def impatiently(uri: str, begin: object) -> None:
+        patiently(uri, begin, 0.3)  # type: ignore[arg-type]
 
     patiently = opening.patiently
-    monkeypatch.setattr("turnkeeper.storage.postgres.database.patiently", ten_times_as_impatient)
-    server.stop()
+    monkeypatch.setattr("turnkeeper.storage.postgres.database.patiently", impatiently)
+    database.stop()
     with pytest.raises(ConfigError, match="cannot be used") as refused:
-        PostgresStorage(server.uri).open()
+        PostgresStorage(database.uri).open()
     assert refused.value.cause
-    server.start()

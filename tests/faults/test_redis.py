@@ -1,9 +1,7 @@
 """What may happen to Redis and to the way there: events and hints are late, streams break off, nothing is wrong."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +13,6 @@ from tests.conformance.event_logs import (
     RUN,
     THREAD,
     TwoOnRedis,
-    Worker,
     all_of,
     become,
     end,
@@ -23,20 +20,17 @@ from tests.conformance.event_logs import (
     listen,
     numbers,
     some_of,
+    stored_in_a_file,
     told,
 )
 from tests.conformance.redis_kit import RedisServer, Road
-from turnkeeper.contracts import EventStore, Feed, Frame, Subscription, Told
-from turnkeeper.storage.sqlite.storage import SqliteStorage
+from tests.faults.buses import heard_at_last, in_order, stored
+from turnkeeper.contracts import EventStore, Frame, Told
 from turnkeeper.stream import attached, shared, tapes
 from turnkeeper.stream.attached import AttachedSubscription
 from turnkeeper.stream.redis import bus, link, reader, writer
-from turnkeeper.stream.redis.bus import Bus
-from turnkeeper.stream.redis.signals import RedisSignals
+from turnkeeper.stream.redis.link import Link
 from turnkeeper.types import uuid7
-
-LONG = 1.2
-"""Seconds longer than anybody here waits for Redis."""
 
 
 @pytest.fixture
@@ -44,40 +38,35 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[RedisServer]:
-    server = RedisServer()
-    server.start()
-    yield server
-    server.stop()
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine makes nobody give Redis up, so that only tests that say so do."""
+    for module in (link, bus, attached):
+        monkeypatch.setattr(module, "ANSWER", FOREVER)
+    monkeypatch.setattr(reader, "PULSE", 3.0)  # no longer: that may be how long a server takes to stop
+    monkeypatch.setattr(writer, "PATIENCE", FOREVER)
+    monkeypatch.setattr(writer, "GAPS_AFTER", 0.05)
+    monkeypatch.setattr(shared, "OFFLINE", FOREVER)
 
 
 @pytest.fixture
-def redis_server(running: RedisServer) -> Iterator[RedisServer]:
-    """A server that is well before and after the test."""
-    yield running
-    running.go_on()
-    running.stop()
-    running.start()
+def short_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis has to answer soon: for servers that begin after this."""
+    monkeypatch.setattr(link, "ANSWER", 0.4)
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (link, bus, attached):
-        monkeypatch.setattr(module, "ANSWER", 0.3)
-    monkeypatch.setattr(reader, "PULSE", 0.2)
-    monkeypatch.setattr(reader, "LINGER", 0.1)
-    monkeypatch.setattr(writer, "PATIENCE", 0.5)
-    monkeypatch.setattr(writer, "GAPS_AFTER", 0.1)
-    monkeypatch.setattr(shared, "OFFLINE", 1.0)
+@pytest.fixture
+def without_redis(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> RedisServer:
+    """It is away, and servers do not wait for it when they start and stop."""
+    monkeypatch.setattr(bus, "ANSWER", 0.1)
+    redis_server.stop()
+    return redis_server
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[EventStore]:
-    storage = SqliteStorage(str(tmp_path / "turnkeeper.db"))
-    storage.open()
-    yield storage.events
-    storage.close()
+    with stored_in_a_file(tmp_path) as store:
+        yield store
 
 
 @pytest.fixture
@@ -92,26 +81,7 @@ async def servers(store: EventStore, redis_server: RedisServer) -> AsyncIterator
 async def listening_road(redis_server: RedisServer) -> AsyncIterator[Road]:
     road = Road(redis_server.port)
     yield road
-    road.close()
-
-
-async def stored(store: EventStore) -> list[int]:
-    """What is kept for later of the run."""
-    return numbers(await store.read(Feed(THREAD, RUN), 0, 2**62, 10_000))
-
-
-async def heard_at_last(servers: TwoOnRedis, first: Subscription, count: int) -> list[Frame]:
-    """What a client hears that comes back after each break."""
-    heard: list[Frame] = []
-    listener = first
-    async with asyncio.timeout(FOREVER):
-        while len(heard) < count:
-            heard += await listener.batch(0.1)
-            if listener.closed:
-                listener.close()
-                listener = await listen(servers, after=heard[-1].seq if heard else first.since)
-    assert all(earlier.seq < later.seq for earlier, later in pairwise(heard))
-    return heard
+    await road.close()
 
 
 async def up(servers: TwoOnRedis) -> None:
@@ -136,7 +106,7 @@ async def test_a_flushed_redis_breaks_no_stream(servers: TwoOnRedis, redis_serve
     late.finish(end())
 
     assert numbers(heard) == list(range(6))
-    assert all(earlier.seq < later.seq for earlier, later in pairwise(heard))
+    assert in_order(heard)
     assert await all_of(late) == list(range(6))
 
 
@@ -159,7 +129,7 @@ async def test_a_restarted_redis_breaks_streams_off_which_then_miss_nothing(
     await up(servers)
     await servers.settled()
     servers.there.append(told(5, durable=True))
-    heard = await heard_at_last(servers, again, 5)
+    heard = await heard_at_last(servers, 5, after=first[-1].seq, listener=again)
     servers.there.end(end(), durable=True)
 
     assert numbers(heard) == [1, 2, 3, 4, 5]
@@ -168,36 +138,52 @@ async def test_a_restarted_redis_breaks_streams_off_which_then_miss_nothing(
     assert await stored(store) == list(range(6))
 
 
+@pytest.mark.usefixtures("short_of_time")
 @pytest.mark.parametrize("durable", [False, True])
 async def test_a_moment_without_redis_costs_nothing(
-    servers: TwoOnRedis, redis_server: RedisServer, store: EventStore, durable: bool
+    servers: TwoOnRedis,
+    redis_server: RedisServer,
+    store: EventStore,
+    durable: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is paused for less than anybody's patience, but longer than it is waited for one answer."""
+    append, tries = Link.append, 0
+
+    async def counted(link: Link, *asked: Any) -> list[int]:
+        nonlocal tries
+        tries += 1
+        return await append(link, *asked)
+
     listener = await listen(servers)
     servers.there.append(told(0, durable=durable))
     heard = await listener.batch(FOREVER)
+    monkeypatch.setattr(Link, "append", counted)
     redis_server.pause()
     for number in range(1, 50):
         servers.there.append(told(number, durable=durable))
-    asyncio.get_running_loop().call_later(0.35, redis_server.go_on)
-    heard += await heard_at_last(servers, listener, 49)
+    await become(lambda: tries > 1)
+    redis_server.go_on()
+    heard += await heard_at_last(servers, 49, after=heard[-1].seq, listener=listener)
     await servers.settled()
 
     assert numbers(heard) == list(range(50))
     assert await stored(store) == (list(range(50)) if durable else [])
 
 
+@pytest.mark.usefixtures("short_of_time")
 async def test_what_is_told_during_a_long_pause_is_stored_once_and_in_order(
-    servers: TwoOnRedis, redis_server: RedisServer, store: EventStore
+    servers: TwoOnRedis, redis_server: RedisServer, store: EventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When Redis goes on it finds what it did not answer, and must not do it any more."""
     listener = await listen(servers)
     servers.there.append(told(0, durable=True))
     first = await listener.batch(FOREVER)
+    monkeypatch.setattr(reader, "PULSE", 0.2)
+    monkeypatch.setattr(writer, "PATIENCE", 0.5)
     redis_server.pause()
-    until = time.monotonic() + LONG
-    number = 0
-    while time.monotonic() < until:
+    number, more = 0, 20
+    while more := more - (not servers.teller.bus.writer._up):
         number += 1
         servers.there.append(told(number, durable=True))
         servers.there.append(told(number, protocol=True))
@@ -206,8 +192,7 @@ async def test_what_is_told_during_a_long_pause_is_stored_once_and_in_order(
     await up(servers)
     await become(lambda: listener.closed)
     servers.there.append(told(number + 1, durable=True))
-    again = await listen(servers, after=first[-1].seq)
-    heard = await heard_at_last(servers, again, number + 1)
+    heard = await heard_at_last(servers, number + 1, after=first[-1].seq)
     await servers.settled()
 
     assert numbers(heard) == list(range(1, number + 2))
@@ -221,7 +206,7 @@ async def test_a_cut_connection_of_who_listens_breaks_its_streams_off(
     await servers.start()
     listener = await listen(servers)
     heard: list[Frame] = []
-    hearing = asyncio.create_task(heard_at_last(servers, listener, 60))
+    hearing = asyncio.create_task(heard_at_last(servers, 60, after=listener.since, listener=listener))
     for number in range(60):
         servers.there.append(told(number))
         if number % 20 == 10:
@@ -234,28 +219,8 @@ async def test_a_cut_connection_of_who_listens_breaks_its_streams_off(
     assert listener.closed
 
 
-async def test_an_answer_that_got_lost_doubles_nothing(
-    store: EventStore, redis_server: RedisServer, listening_road: Road
-) -> None:
-    servers = TwoOnRedis(store, redis_server.uri, f"{uuid7()}:", telling=await listening_road.open())
-    await servers.start()
-    listener = await listen(servers)
-    for number in range(60):
-        servers.there.append(told(number, durable=number % 2 == 0))
-        if number % 20 == 10:
-            listening_road.deaf = True
-        await asyncio.sleep(0.005)
-    heard = await some_of(listener, 60)
-    await servers.settled()
-    await servers.stop()
-
-    assert numbers(heard) == list(range(60))
-    assert not listening_road.deaf
-    assert await stored(store) == list(range(0, 60, 2))
-
-
 async def test_who_listens_hears_that_something_was_lost_on_the_way(
-    store: EventStore, redis_server: RedisServer, listening_road: Road
+    store: EventStore, redis_server: RedisServer, listening_road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The teller alone was cut off for long; the stream must not go on with a hole in it."""
     servers = TwoOnRedis(store, redis_server.uri, f"{uuid7()}:", telling=await listening_road.open())
@@ -264,7 +229,8 @@ async def test_who_listens_hears_that_something_was_lost_on_the_way(
     waiting = asyncio.create_task(waiter.batch(FOREVER))
     servers.there.append(told(0))
     assert numbers(await listener.batch(FOREVER)) == [0]
-    listening_road.close()
+    monkeypatch.setattr(writer, "PATIENCE", 0.1)
+    await listening_road.close()
     servers.there.append(told(1))
     servers.there.end(end())
     await become(lambda: not servers.teller.bus.writer._up)
@@ -276,16 +242,17 @@ async def test_who_listens_hears_that_something_was_lost_on_the_way(
     assert (listener.closed, listener.ended) == (True, None)
     assert await waiting == []
     await servers.stop()
-    back.close()
+    await back.close()
 
 
 async def test_servers_start_and_tell_without_redis_and_heal_when_it_comes(
-    store: EventStore, redis_server: RedisServer
+    store: EventStore, without_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    redis_server.stop()
-    servers = TwoOnRedis(store, redis_server.uri, f"{uuid7()}:")
+    monkeypatch.setattr(writer, "PATIENCE", 0.1)
+    monkeypatch.setattr(shared, "OFFLINE", 0.3)
+    servers = TwoOnRedis(store, without_redis.uri, f"{uuid7()}:")
     await servers.start()
-    fresh = await listen(servers)
+    fresh = cast("AttachedSubscription", await listen(servers))
     assert not fresh.closed
     assert servers.there.wanted(THREAD, RUN, protocol=False)
     for number in range(3):
@@ -296,12 +263,15 @@ async def test_servers_start_and_tell_without_redis_and_heal_when_it_comes(
     await become(servers.teller.bus.writer._idle.is_set)
     past.finish(end())  # as found in the database
     assert await all_of(past) == [0, 1, 2]
-    redis_server.start()
+    await become(lambda: fresh.attached)
+    monkeypatch.setattr(writer, "PATIENCE", FOREVER)
+    monkeypatch.setattr(shared, "OFFLINE", FOREVER)
+    without_redis.start()
     await up(servers)
     servers.there.append(told(3, durable=True))
     servers.there.end(end(), durable=True)
 
-    assert numbers(await heard_at_last(servers, fresh, 5)) == [0, 1, 2, 3]
+    assert numbers(await heard_at_last(servers, 5, after=fresh.since, listener=fresh)) == [0, 1, 2, 3]
     await servers.stop()
 
 
@@ -353,13 +323,12 @@ async def test_a_server_stops_while_others_talk_though_the_driver_swallows_that_
 
 
 async def test_a_stream_begun_while_redis_was_away_does_not_end_as_if_it_had_told_everything(
-    store: EventStore, redis_server: RedisServer
+    store: EventStore, without_redis: RedisServer
 ) -> None:
-    redis_server.stop()
-    servers = TwoOnRedis(store, redis_server.uri, f"{uuid7()}:")
+    servers = TwoOnRedis(store, without_redis.uri, f"{uuid7()}:")
     await servers.start()
     listener = await listen(servers)
-    redis_server.start()
+    without_redis.start()
     await up(servers)
     await become(lambda: cast("AttachedSubscription", listener).attached)
     servers.there.append(told(0))
@@ -371,10 +340,10 @@ async def test_a_stream_begun_while_redis_was_away_does_not_end_as_if_it_had_tol
 
 
 async def test_a_stream_that_gave_redis_up_breaks_off_when_its_run_is_found_to_have_ended(
-    store: EventStore, redis_server: RedisServer
+    store: EventStore, without_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    redis_server.stop()
-    servers = TwoOnRedis(store, redis_server.uri, f"{uuid7()}:")
+    monkeypatch.setattr(shared, "OFFLINE", 0.2)
+    servers = TwoOnRedis(store, without_redis.uri, f"{uuid7()}:")
     await servers.start()
     listener = cast("AttachedSubscription", await listen(servers))
     await become(lambda: listener.attached)
@@ -386,10 +355,11 @@ async def test_a_stream_that_gave_redis_up_breaks_off_when_its_run_is_found_to_h
 
 
 async def test_without_redis_a_stream_tells_what_is_stored_and_breaks_off(
-    servers: TwoOnRedis, redis_server: RedisServer
+    servers: TwoOnRedis, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     servers.there.append(told(0, durable=True))
     await servers.settled()
+    monkeypatch.setattr(shared, "OFFLINE", 0.2)
     redis_server.stop()
     listener = await listen(servers, after=0)
 
@@ -428,57 +398,3 @@ async def test_what_redis_keeps_is_bounded_in_time_and_size(servers: TwoOnRedis,
 
     assert 0 < asked("TTL", "events") <= tapes.RETENTION
     assert 0 < asked("TTL", "ends") <= tapes.RETENTION
-
-
-async def test_a_process_keeps_nothing_of_listeners_that_left_and_runs_that_ended(servers: TwoOnRedis) -> None:
-    for number in range(5):
-        listener = await listen(servers, f"run {number}")
-        servers.there.wanted(THREAD, f"run {number}", protocol=False)
-        servers.there.append(told(number, f"run {number}"))
-        servers.there.end(end(f"run {number}"))
-        await all_of(listener)
-        listener.close()
-    await servers.settled()
-
-    def channels(bus: Bus) -> set[str]:
-        return {name for name in bus.reader._channels if THREAD in name}
-
-    await become(lambda: not channels(servers.bus) | channels(servers.teller.bus))
-    assert not servers.teller.log._interest._runs
-    assert not servers.teller.log._interest._of_thread
-
-
-# --- signals ----------------------------------------------------------------------------------------------------------
-
-
-async def test_signals_reach_the_workers_of_all_processes(servers: TwoOnRedis, redis_server: RedisServer) -> None:
-    here, there = RedisSignals(servers.bus), RedisSignals(servers.teller.bus)
-    near, far = Worker(), Worker()
-    here.connect(near)
-    there.connect(far)
-    await servers.bus.reader.opened(["cancel", "wake"])
-    await become(lambda: all(servers.teller.bus.reader._channels[name].open.is_set() for name in ("cancel", "wake")))
-
-    assert here.reserve()
-    here.hand_over(None)
-    here.wake()
-    await asyncio.wait_for(far.heard.wait(), FOREVER)
-    far.heard.clear()
-    began = time.monotonic()
-    here.cancel(["a", "b"])
-    here.cancel([])
-    await asyncio.wait_for(far.heard.wait(), FOREVER)
-    assert time.monotonic() - began < 0.1
-    await servers.settled()
-
-    assert near.told == [None, "wake", ["a", "b"]]
-    assert far.told == ["wake", ["a", "b"]]
-
-    redis_server.stop()
-    far.heard.clear()
-    here.wake()
-    here.cancel(["c"])
-    redis_server.start()
-    await asyncio.wait_for(far.heard.wait(), FOREVER)  # whatever it missed, it looks for work
-
-    assert far.told[2] == "wake"

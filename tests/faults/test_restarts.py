@@ -49,17 +49,16 @@ def terminate(live: Live, number: int = signal.SIGTERM) -> None:
     live.process.send_signal(number)
 
 
-def seconds_to_end(live: Live) -> float:
-    begun = time.monotonic()
+def wait_for_the_end(live: Live) -> None:
+    """Whatever a server must not wait for here takes longer than this."""
     live.process.wait(DEADLINE)
-    return time.monotonic() - begun
 
 
 # --- Stopping ---------------------------------------------------------------------------------------------------------
 
 
 async def test_runs_that_end_in_time_are_waited_for_when_the_server_stops(start: Start) -> None:
-    live = start(TURNKEEPER_DRAIN_TIMEOUT="15")
+    live = start(TURNKEEPER_DRAIN_TIMEOUT="60")
     talk = await new_talk(live)
     talk.hold("A.n2")
     run = await talk.say("A")
@@ -69,7 +68,7 @@ async def test_runs_that_end_in_time_are_waited_for_when_the_server_stops(start:
     wait_for_closed_port(live)
     assert live.process.poll() is None
     talk.let("A.n2")
-    seconds_to_end(live)
+    wait_for_the_end(live)
     talk = again(talk, start())
     await talk.end_of(queued)
     assert await talk.statuses(run, queued) == ["success", "success"]
@@ -91,7 +90,7 @@ def wait_for_closed_port(live: Live) -> None:
 
 
 async def test_a_stopping_server_starts_no_queued_run(start: Start) -> None:
-    live = start(TURNKEEPER_DRAIN_TIMEOUT="15")
+    live = start(TURNKEEPER_DRAIN_TIMEOUT="60")
     talk = await new_talk(live)
     talk.hold("A.n3", "B.n1")
     await talk.say("A")
@@ -100,7 +99,7 @@ async def test_a_stopping_server_starts_no_queued_run(start: Start) -> None:
     terminate(live)
     wait_for_closed_port(live)
     talk.let("A.n3")
-    assert seconds_to_end(live) < 10
+    wait_for_the_end(live)
     assert "B.n1" not in talk.visits
     talk.let("B.n1")
     talk = again(talk, start())
@@ -113,14 +112,14 @@ async def test_a_stopping_server_starts_no_queued_run(start: Start) -> None:
 async def test_a_run_that_does_not_end_in_time_is_taken_up_after_the_restart(
     start: Start, graph: str, durability: str
 ) -> None:
-    live = start(TURNKEEPER_DRAIN_TIMEOUT="0.1")
+    live = start(TURNKEEPER_DRAIN_TIMEOUT="0.1", TURNKEEPER_CANCEL_GRACE="60")
     talk = await new_talk(live)
     place = {"steps": "A.n2", "subgraph": "A.c2"}[graph]
     talk.hold(place)
     run = await talk.say("A", graph=graph, durability=durability)
     await talk.started(place)
     terminate(live)
-    assert seconds_to_end(live) < 5
+    wait_for_the_end(live)
     talk.let(place)
     talk = again(talk, start())
     await talk.end_of(run)
@@ -140,7 +139,7 @@ async def test_restarts_do_not_use_up_the_attempts_of_a_long_run(start: Start) -
     for times in (1, 2, 3, 4):
         await talk.started("A.n2", times)
         terminate(live)
-        seconds_to_end(live)
+        wait_for_the_end(live)
         live = start(TURNKEEPER_DRAIN_TIMEOUT="0", TURNKEEPER_MAX_ATTEMPTS="2")
     talk = again(talk, live)
     talk.let("A.n2")
@@ -151,7 +150,7 @@ async def test_restarts_do_not_use_up_the_attempts_of_a_long_run(start: Start) -
 
 @pytest.mark.parametrize("how", ["stream", "join_stream"])
 async def test_streams_end_at_once_when_the_server_stops_and_can_be_joined_again(start: Start, how: str) -> None:
-    live = start(TURNKEEPER_DRAIN_TIMEOUT="1")
+    live = start(TURNKEEPER_DRAIN_TIMEOUT="60")
     talk = await new_talk(live)
     talk.hold("A.n2")
     run = await talk.say("A")
@@ -164,16 +163,16 @@ async def test_streams_end_at_once_when_the_server_stops_and_can_be_joined_again
         else:
             opening = http.stream("GET", f"{path}/{run}/stream")
         async with opening as response:
-            begun = time.monotonic()
             terminate(live)
             text = ""
-            with suppress(httpx.TransportError):
+            with suppress(httpx.NetworkError, httpx.ProtocolError):
                 async for part in response.aiter_text():
                     text += part
-            assert time.monotonic() - begun < 0.9, "it ended with the server, not at once"
+            assert live.process.poll() is None, "it ended with the server, not at once"
             assert "event: end" not in text
             assert "event: error" not in text
-    seconds_to_end(live)
+    terminate(live)
+    wait_for_the_end(live)
     live = start()
     talk = again(talk, live)
     await talk.started("A.n2", 2)
@@ -203,11 +202,11 @@ async def test_who_waits_for_a_result_gets_a_broken_connection_and_no_result(sta
         terminate(live)
         with pytest.raises(httpx.TransportError):
             await asking
-    seconds_to_end(live)
+    wait_for_the_end(live)
 
 
 async def test_who_waits_for_a_stop_does_not_keep_the_server_from_ending(start: Start) -> None:
-    live = start(TURNKEEPER_DRAIN_TIMEOUT="0.1", TURNKEEPER_CANCEL_GRACE="10")
+    live = start(TURNKEEPER_DRAIN_TIMEOUT="0.1", TURNKEEPER_CANCEL_GRACE="60")
     talk = await new_talk(live)
     talk.hold("A.swallow")
     run = await talk.say("A", graph="stubborn")
@@ -216,13 +215,12 @@ async def test_who_waits_for_a_stop_does_not_keep_the_server_from_ending(start: 
         path = f"{live.url}/threads/{talk.thread_id}/runs/{run}/cancel?wait=true"
         asking = asyncio.create_task(http.post(path))
         await talk.noted("A.swallow ignored its cancellation")
-        begun = time.monotonic()
         terminate(live)
-        with suppress(httpx.TransportError):
+        with suppress(httpx.NetworkError, httpx.ProtocolError):
             assert (await asking).status_code >= 500
-        assert time.monotonic() - begun < 5
+        assert live.process.poll() is None, "it ended with the server, not before"
     terminate(live)
-    seconds_to_end(live)
+    wait_for_the_end(live)
 
 
 @pytest.mark.parametrize(("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)])
@@ -235,7 +233,7 @@ async def test_a_second_signal_ends_the_server_at_once(start: Start, first: int,
     terminate(live, first)
     wait_for_closed_port(live)
     terminate(live, second)
-    assert seconds_to_end(live) < 3
+    wait_for_the_end(live)
     talk.let("A.n2")
     talk = again(talk, start())
     await talk.end_of(run)
@@ -252,7 +250,7 @@ async def test_a_node_that_never_ends_does_not_keep_the_server_from_ending(start
     await talk.say("A", graph=graph)
     await talk.started(f"A.{node}")
     terminate(live)
-    assert seconds_to_end(live) < 8
+    wait_for_the_end(live)
     assert live.process.returncode == 0
 
 
@@ -265,7 +263,7 @@ async def test_a_run_that_takes_its_server_down_every_time_is_an_error_after_its
     run = await talk.say("fatal", graph="killing", durability="sync")
     waiting = await talk.say("B", graph="killing")
     for _ in range(2):
-        seconds_to_end(live)
+        wait_for_the_end(live)
         live = start_until_it_answers(start, TURNKEEPER_MAX_ATTEMPTS="2")
     talk = again(talk, live)
     await talk.end_of(run, waiting)

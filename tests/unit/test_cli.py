@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +52,7 @@ class Running:
     """A command that runs while the test looks at it."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "turnkeeper", *arguments],
             cwd=folder,
@@ -79,6 +80,10 @@ class Running:
             assert line is not None, lines
             lines.append(line)
         return lines
+
+    def to_the_end(self) -> list[str]:
+        """All lines that are left."""
+        return list(iter(lambda: self._lines.get(timeout=DEADLINE), None))  # type: ignore[arg-type]
 
     def close(self) -> None:
         """Wait until nobody can print any more."""
@@ -138,6 +143,19 @@ def ended(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=DEADLINE, check=False)
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("demo"), "demo") as demo:
+        yield demo
+
+
+@pytest.fixture(scope="module", autouse=True)
+def demo_meanwhile(request: pytest.FixtureRequest) -> None:
+    """It waits most of its time: if a test asks for it, it is played while the others here run."""
+    if any("demo" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("demo")
+
+
 # --- serve ------------------------------------------------------------------------------------------------------------
 
 
@@ -184,7 +202,7 @@ def test_a_port_in_use_is_said_before_anything_heavy_is_imported(files: Files) -
 # --- dev --------------------------------------------------------------------------------------------------------------
 
 
-def test_dev_follows_what_is_saved_and_survives_what_is_broken(files: Files) -> None:
+def test_dev_follows_what_is_saved_survives_what_is_broken_and_keeps_its_port_open(files: Files) -> None:
     folder = files('{"graphs": }', agent=GRAPH)
     with running(folder, "dev", "--port", "0") as server:
         server.until("error: langgraph.json is not valid JSON")
@@ -196,30 +214,31 @@ def test_dev_follows_what_is_saved_and_survives_what_is_broken(files: Files) -> 
         assert server.until("cause")[-1] == "  cause  ZeroDivisionError: division by zero   at agent.py:1"
         assert json.loads(get(url + "/ok")) == {"ok": True}
 
-        files(None, agent=GRAPH)
-        assert " ready in " in server.until("reloaded: agent.py changed")[-1]
+        with calling(url) as refused:
+            files(None, agent=GRAPH)
+            assert " ready in " in server.until("reloaded: agent.py changed")[-1]
+        assert not any(refused)
         assert json.loads(get(url + "/ok")) == {"ok": True}
         assert server.stop(signal.SIGINT) == 130
 
 
-def test_the_port_stays_open_during_a_reload(files: Files) -> None:
-    with running(files(agent=GRAPH), "dev", "--port", "0") as server:
-        url = url_in(server.until("Storage"))
-        refused: list[bool] = []
-        reloaded = threading.Event()
+@contextmanager
+def calling(url: str) -> Generator[list[bool]]:
+    """Call a server again and again; whether each call was refused."""
+    refused: list[bool] = []
+    enough = threading.Event()
 
-        def call() -> None:
-            while not reloaded.is_set():
-                refused.append(refuses(url))
+    def call() -> None:
+        while not enough.is_set():
+            refused.append(refuses(url))
 
-        caller = threading.Thread(target=call)
-        caller.start()
-        files(None, agent=GRAPH + "# changed\n")
-        server.until("reloaded")
-        reloaded.set()
+    caller = threading.Thread(target=call)
+    caller.start()
+    try:
+        yield refused
+    finally:
+        enough.set()
         caller.join()
-
-    assert not any(refused)
 
 
 def test_a_server_does_not_outlive_the_dev_that_was_killed(files: Files) -> None:
@@ -243,12 +262,12 @@ def test_dev_ends_when_there_is_nothing_to_watch(tmp_path: Path) -> None:
 # --- demo -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_demo_shows_every_strategy_and_that_it_held(tmp_path: Path) -> None:
-    result = ended(tmp_path, "demo")
+def test_the_demo_shows_every_strategy_and_that_it_held(demo: Running) -> None:
+    lines = demo.to_the_end()
 
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert [line.split(":")[0] for line in result.stdout.splitlines() if "held" in line] == ["  held"] * 4
-    assert list(tmp_path.iterdir()) == []
+    assert demo.process.wait(DEADLINE) == 0, lines
+    assert [line.split(":")[0] for line in lines if "held" in line] == ["  held"] * 4
+    assert list(demo.folder.iterdir()) == []
 
 
 def turn(question: str) -> tuple[Message, ...]:

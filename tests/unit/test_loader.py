@@ -469,7 +469,9 @@ def test_loading_costs_no_more_than_langgraph_itself(tmp_path: Path) -> None:
         "from langgraph.graph import StateGraph\ngraph = StateGraph(dict).add_node(len).set_entry_point('len')\n"
     )
     code = f"""
-import time, langgraph.graph, langgraph.pregel
+import time
+first = time.process_time()
+import langgraph.graph, langgraph.pregel
 start = time.process_time()
 from pathlib import Path
 from turnkeeper.config import GraphSpec, Settings
@@ -477,8 +479,9 @@ from turnkeeper.graphs.loader import Graphs
 root = Path({str(tmp_path)!r})
 spec = GraphSpec(graph_id="a", path="./agent.py:graph")
 assert Graphs.load(Settings(config_path=root / "l.json", root=root, graphs=(spec,))).ids == ("a",)
-print(time.process_time() - start)
+print(start - first, time.process_time() - start)
 """
-    took = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
-    assert float(took) < 0.3
+    langgraph, ours = map(float, said.split())
+    assert ours < langgraph / 4, "a graph of a line takes a noticeable part of the start"
