@@ -322,6 +322,26 @@ async def test_a_server_stops_while_others_talk_though_the_driver_swallows_that_
     talking.cancel()
 
 
+async def test_a_stream_begun_while_redis_was_away_for_a_moment_tells_what_was_stored_meanwhile(
+    store: EventStore, without_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "PATIENCE", 0.0)
+    servers = TwoOnRedis(store, without_redis.uri, f"{uuid7()}:")
+    await servers.start()
+    listener = await listen(servers)
+    for number in range(3):
+        servers.there.append(told(number, durable=True))
+    await become(lambda: not servers.teller.bus.writer._up)
+    monkeypatch.setattr(writer, "PATIENCE", FOREVER)
+    without_redis.start()
+    await up(servers)
+    servers.there.append(told(3, durable=True))
+    servers.there.end(end(), durable=True)
+
+    assert numbers(await heard_at_last(servers, 4, after=listener.since, listener=listener)) == [0, 1, 2, 3]
+    await servers.stop()
+
+
 async def test_a_stream_begun_while_redis_was_away_does_not_end_as_if_it_had_told_everything(
     store: EventStore, without_redis: RedisServer
 ) -> None:

@@ -22,9 +22,6 @@ from turnkeeper.types import Ended
 OFFLINE = 10.0
 """Seconds a listener waits until other processes can be heard before it makes do with what is stored."""
 
-LATE = 0.5
-"""Seconds after which a new listener looks for what was told while it could not be attached."""
-
 RETRY_AFTER = 0.1
 ENDS_KEPT = 5.0
 """Seconds within which an end that was found is asked for."""
@@ -136,8 +133,8 @@ class SharedEventLog:
 
     async def _attached(self, subscription: AttachedSubscription, feed: Feed, after: int | None) -> None:
         """Attach a listener to what other processes tell, as soon as that can be heard."""
-        begin, begun = subscription.since if after is None else after, self._time()
-        seen = await self._seen(subscription, feed, begin)
+        begin = subscription.since if after is None else after
+        prompt, seen = await self._seen(subscription, feed, begin)
         if subscription.closed:
             return
         if seen is None:
@@ -147,7 +144,7 @@ class SharedEventLog:
         self._remember(feed.run_id or "", seen.ended)
         if not subscription.frames:
             subscription.attach(0)
-        elif after is None and self._time() - begun < LATE:
+        elif after is None and prompt:
             subscription.attach(seen.cut, recent=seen.frames)
         else:
             replay = Replay(self._store, feed, after=begin, upto=seen.cut, recent=seen.frames)
@@ -160,17 +157,21 @@ class SharedEventLog:
             self._ends[run_id] = ended
             asyncio.get_running_loop().call_later(ENDS_KEPT, self._ends.pop, run_id, None)
 
-    async def _seen(self, subscription: AttachedSubscription, feed: Feed, begin: int) -> Seen | None:
-        """What is known of a thread once we are told what comes, or `None` if nobody can be reached."""
-        until = self._time() + OFFLINE
+    async def _seen(self, subscription: AttachedSubscription, feed: Feed, begin: int) -> tuple[bool, Seen | None]:
+        """What is known of a thread once we are told what comes, or `None` if nobody can be reached.
+
+        And whether it was at the first look: what was told before a later one may be stored and nowhere else.
+        """
+        until, prompt = self._time() + OFFLINE, True
         while self._time() < until and not subscription.closed:
             if subscription.finished and not self._way.is_up:
-                return None
+                break
             try:
-                return await self._way.look(feed, begin, frames=subscription.frames)
+                return prompt, await self._way.look(feed, begin, frames=subscription.frames)
             except Unreachable:
+                prompt = False
                 await asyncio.sleep(RETRY_AFTER)
-        return None
+        return prompt, None
 
     def _release(self, gone: AttachedSubscription, topics: Sequence[Topic]) -> None:
         """Listen no more; to what somebody may come back to, a while longer: it shall go on to be told."""
