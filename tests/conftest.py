@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from langgraph_sdk.client import LangGraphClient
 
 from tests.nursery import Forked, Nursery, Start
@@ -21,6 +22,12 @@ from tests.wire.talk import Talk
 # Every HTTP client reads the certificates it trusts, for a tenth of a second if they are the internet's. Here are none.
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
+
+# A slow machine fails no test.
+settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

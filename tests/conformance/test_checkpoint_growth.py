@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -253,7 +253,5 @@ class ListEdits(RuleBasedStateMachine):
         assert channels == named
 
 
-ListEdits.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+ListEdits.TestCase.settings = settings(max_examples=25, stateful_step_count=25)
 test_whatever_is_done_to_a_list_it_reads_back_as_it_was_put = ListEdits.TestCase

@@ -17,7 +17,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
@@ -142,10 +142,8 @@ def test_a_graph_stopped_anywhere_leaves_what_it_had_done_and_no_more(
 ) -> None:
     @settings(
         max_examples=35,
-        deadline=None,
         database=None,
         derandomize=True,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         phases=[Phase.generate],
     )
     @given(shape=shapes(), lines=st.integers(0, 16), past=st.booleans())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
@@ -411,10 +411,8 @@ def run_machine(live: Live, examples: int, *, derandomize: bool) -> None:
     chosen = settings(
         max_examples=examples,
         stateful_step_count=5,
-        deadline=None,
         database=None,
         derandomize=derandomize,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         phases=[Phase.explicit, Phase.generate],
         print_blob=True,
         report_multiple_bugs=False,

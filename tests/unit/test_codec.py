@@ -17,16 +17,13 @@ from unittest.mock import MagicMock
 import msgspec
 import pydantic
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.types import Command, Interrupt, Send
 
 from turnkeeper.codec import decode, encode, raw, text
-
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A slow machine fails no test."""
 
 BIG = 2**70
 SURROGATE = "a\ud800z"
@@ -345,7 +342,6 @@ plain = st.recursive(
 )
 
 
-@unhurried
 @given(plain)
 def test_plain_json_comes_back_as_it_went(value: Any) -> None:
     assert decode(encode(value)) == value
@@ -353,7 +349,6 @@ def test_plain_json_comes_back_as_it_went(value: Any) -> None:
     assert decode(raw(value)) == value
 
 
-@unhurried
 @given(plain)
 def test_both_ways_of_encoding_say_the_same(value: Any) -> None:
     assert json.loads(encode([value, BIG]))[0] == json.loads(encode(value))
@@ -377,7 +372,6 @@ odd = st.one_of(
 )
 
 
-@unhurried
 @given(st.recursive(odd, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(odd_keys, inner, max_size=3)))
 def test_no_mixture_of_odd_values_is_too_odd(value: Any) -> None:
     json.loads(encode(value), parse_constant=pytest.fail)

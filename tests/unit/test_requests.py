@@ -8,16 +8,13 @@ from typing import Any, Literal
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
 from turnkeeper.errors import Impossible, Invalid, TooLarge
 from turnkeeper.http import requests
 from turnkeeper.http.requests import DEEPEST, as_uuid, body, choice, flag, nesting, number, path_id, words
-
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A slow machine fails no test."""
 
 LIMIT = 10_000
 
@@ -254,7 +251,7 @@ def depth(value: Any) -> int:
     ),
     st.integers(0, 20),
 )
-@settings(unhurried, max_examples=50)
+@settings(max_examples=50)
 @example(["\\"], 3)
 @example(['"', "[", "", "]"], 9)
 def test_depth_is_measured_exactly_once_there_are_brackets_enough(value: Any, around: int) -> None:
@@ -265,7 +262,6 @@ def test_depth_is_measured_exactly_once_there_are_brackets_enough(value: Any, ar
     assert nesting(content) == depth([value, []])
 
 
-@unhurried
 @given(st.text(st.sampled_from('[]{}"\\,1')))
 def test_measuring_takes_any_text(content: str) -> None:
     nesting(content.encode() + b"[" * (DEEPEST + 1))
