@@ -124,6 +124,7 @@ class TwoOnRedis:
         await self.bus.reader.opened([self.bus.name])
         await self.teller.run(say())
         await asyncio.wait_for(self._heard.wait(), FOREVER)
+        await self.teller.run(self.teller.bus.writer.flush(FOREVER))  # it knows so, too, and has stored what is kept
 
     def close(self) -> None:
         self.log.close()
