@@ -131,7 +131,7 @@ async def test_a_node_that_blocks_the_loop_of_the_runs_does_not_hold_up_the_api(
     talk.hold("A.hog")
     run = await talk.say("A", graph="hogging")
     await talk.started("A.hog")
-    for method, path, body in 5 * (
+    for method, path, body in 2 * (
         ("GET", "/ok", None),
         ("POST", "/threads", {}),
         ("POST", "/threads/search", {}),
