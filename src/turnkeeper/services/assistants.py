@@ -16,7 +16,7 @@ from turnkeeper.services.requests import (
     AssistantVersions,
     checked_config,
 )
-from turnkeeper.types import EMPTY, Assistant, AssistantVersion, Page, Select, system_assistant_id, uuid7
+from turnkeeper.types import EMPTY, Assistant, AssistantVersion, Page, system_assistant_id, uuid7
 
 
 class AssistantService:
@@ -118,13 +118,7 @@ class AssistantService:
 
     async def search(self, body: AssistantSearch) -> Page:
         """Assistants that match."""
-        select = Select(
-            limit=body.limit or 10,
-            offset=body.offset or 0,
-            sort_by=body.sort_by or "created_at",
-            descending=body.sort_order != "asc",
-        )
-        return await self._storage.assistants.search(_filters(body), select)
+        return await self._storage.assistants.search(_filters(body), body.rows(body.sort_by or "created_at"))
 
     async def count(self, body: AssistantSearch) -> int:
         """How many assistants match."""

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from turnkeeper.errors import Invalid
-from turnkeeper.services.requests import ConfigBody, JsonObject, Limit, Offset, RunCreate
+from turnkeeper.services.requests import ConfigBody, JsonObject, RunCreate, Search
 from turnkeeper.types import NULL, Cron
 
 
@@ -36,19 +36,16 @@ CronField = Literal[
 ]  # fmt: skip
 
 
-class CronSearch(msgspec.Struct, frozen=True):
+class CronSearch(Search, frozen=True):
     """Which crons, in what order."""
 
     assistant_id: str | None = None
     thread_id: str | None = None
     enabled: bool | None = None
     metadata: JsonObject | None = None
-    limit: Limit | None = None
-    offset: Offset | None = None
     sort_by: (
         Literal["cron_id", "assistant_id", "thread_id", "next_run_date", "end_time", "created_at", "updated_at"] | None
     ) = None
-    sort_order: Literal["asc", "desc"] | None = None
     select: list[CronField] | None = None
 
 

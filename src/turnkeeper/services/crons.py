@@ -12,7 +12,7 @@ from turnkeeper.services.admitting import Admitting
 from turnkeeper.services.assistants import AssistantService
 from turnkeeper.services.cron_bodies import CronCreate, CronPatch, CronSearch, payload, run_body
 from turnkeeper.services.schedules import as_date, upcoming
-from turnkeeper.types import Cron, Page, Select, timestamp, uuid7
+from turnkeeper.types import Cron, Page, timestamp, uuid7
 
 WHEN = ("schedule", "timezone", "end_time", "enabled")
 """What says when a cron is due."""
@@ -76,13 +76,7 @@ class CronService:
 
     async def search(self, body: CronSearch) -> Page:
         """Crons that match. Raises `Invalid`."""
-        select = Select(
-            limit=body.limit or 10,
-            offset=body.offset or 0,
-            sort_by=body.sort_by or "created_at",
-            descending=body.sort_order != "asc",
-        )
-        page = await self._storage.crons.search(self._filters(body), select)
+        page = await self._storage.crons.search(self._filters(body), body.rows(body.sort_by or "created_at"))
         if "now" not in (body.select or ()):
             return page
         now = timestamp(self._storage.clock())

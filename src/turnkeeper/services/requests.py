@@ -6,7 +6,7 @@ import msgspec
 
 from turnkeeper import lifecycle
 from turnkeeper.errors import Impossible, Invalid
-from turnkeeper.types import NULL, Queueing, StreamMode
+from turnkeeper.types import NULL, Queueing, Select, StreamMode
 
 BIGGEST = 2**63 - 1
 """The greatest integer the database takes."""
@@ -146,23 +146,32 @@ class ThreadPatch(msgspec.Struct, frozen=True):
     ttl: TtlBody | None = None
 
 
+class Search(msgspec.Struct, frozen=True):
+    """Which page of what is found."""
+
+    limit: Limit | None = None
+    offset: Offset | None = None
+    sort_order: Literal["asc", "desc"] | None = None
+
+    def rows(self, sort_by: str) -> Select:
+        """The rows to select, in the order of `sort_by`: the newest or greatest ten, unless it says otherwise."""
+        return Select(self.limit or 10, self.offset or 0, sort_by, self.sort_order != "asc")
+
+
 ThreadField = Literal[
     "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "config", "status", "values",
     "interrupts", "error",
 ]  # fmt: skip
 
 
-class ThreadSearch(msgspec.Struct, frozen=True):
+class ThreadSearch(Search, frozen=True):
     """Which threads, in what order."""
 
     metadata: JsonObject | None = None
     values: JsonObject | None = None
     ids: list[str] | None = None
     status: lifecycle.ThreadStatus | None = None
-    limit: Limit | None = None
-    offset: Offset | None = None
     sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] | None = None
-    sort_order: Literal["asc", "desc"] | None = None
     select: list[ThreadField] | None = None
     extract: dict[str, str] | None = None
 
@@ -197,16 +206,13 @@ AssistantField = Literal[
 ]  # fmt: skip
 
 
-class AssistantSearch(msgspec.Struct, frozen=True):
+class AssistantSearch(Search, frozen=True):
     """Which assistants, in what order."""
 
     metadata: JsonObject | None = None
     graph_id: str | None = None
     name: str | None = None
-    limit: Limit | None = None
-    offset: Offset | None = None
     sort_by: Literal["assistant_id", "graph_id", "name", "created_at", "updated_at"] | None = None
-    sort_order: Literal["asc", "desc"] | None = None
     select: list[AssistantField] | None = None
 
 

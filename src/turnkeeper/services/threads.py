@@ -11,7 +11,7 @@ from turnkeeper.errors import Conflict, Invalid
 from turnkeeper.services.requests import ThreadCreate, ThreadPatch, ThreadSearch, TtlBody
 from turnkeeper.services.runs import RunService
 from turnkeeper.services.states import StateService
-from turnkeeper.types import NewThread, Page, Select, Thread, uuid7
+from turnkeeper.types import NewThread, Page, Thread, uuid7
 
 MOST_EXTRACTS = 10
 _PATH = re.compile(r"^(values|metadata|config|interrupts)((?:\.[^.\[\]]+|\[-?\d{1,9}\])+)$")
@@ -68,13 +68,7 @@ class ThreadService:
         paths = {alias: _steps(path) for alias, path in (body.extract or {}).items()}
         if len(paths) > MOST_EXTRACTS:
             raise Invalid(f"extract: at most {MOST_EXTRACTS} paths are allowed, got {len(paths)}")
-        select = Select(
-            limit=body.limit or 10,
-            offset=body.offset or 0,
-            sort_by=body.sort_by or "updated_at",
-            descending=body.sort_order != "asc",
-        )
-        page = await self._storage.threads.search(_filters(body), select)
+        page = await self._storage.threads.search(_filters(body), body.rows(body.sort_by or "updated_at"))
         return Page(items=[_shown(thread, body, paths) for thread in page.items], total=page.total)
 
     async def count(self, body: ThreadSearch) -> int:
